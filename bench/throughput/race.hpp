@@ -1,0 +1,193 @@
+#pragma once
+
+#include <time.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <latch>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "throughput/keys.hpp"
+#include "throughput/peers.hpp"
+
+namespace throughput {
+
+enum class Workload { hits, readthrough, mixed, churn, hotkey, scan };
+
+constexpr const char* name(Workload workload) noexcept {
+    constexpr const char* names[] = {"hits", "readthrough", "mixed", "churn", "hotkey", "scan"};
+    return names[static_cast<std::size_t>(workload)];
+}
+
+constexpr bool writes(Workload workload) noexcept {
+    return workload != Workload::hits && workload != Workload::hotkey;
+}
+
+/// What a contender that writes may hold of the keys.
+inline constexpr std::size_t bounded_capacity = key_count / 10;
+
+/// The keys each of `threads` threads asks for, `operations` in all.
+template <class Types>
+class Streams {
+    using Stream = std::vector<typename Types::Item>;
+
+public:
+    Streams(Workload workload, unsigned threads, std::size_t operations) : streams_(threads) {
+        for (unsigned t = 0; t < threads; ++t) fill(workload, t, operations / threads);
+    }
+    const Stream& operator[](unsigned thread) const noexcept { return streams_[thread]; }
+
+private:
+    void fill(Workload workload, unsigned t, std::size_t count) {
+        static const Zipf zipf(key_count, 0.99);
+        constexpr std::size_t scanned = 4 * bounded_capacity;
+        Rng rng(t + 1);
+        Stream& stream = streams_[t];
+        stream.reserve(count);
+        std::size_t at = scanned / streams_.size() * t;
+        for (std::size_t i = 0; i < count; ++i) {
+            switch (workload) {
+                case Workload::hotkey:
+                    stream.push_back(Types::item(0));
+                    break;
+                case Workload::scan:
+                    stream.push_back(Types::item(at));
+                    at = (at + 1) % scanned;
+                    break;
+                default:
+                    stream.push_back(Types::item(zipf(rng)));
+            }
+        }
+    }
+
+    std::vector<Stream> streams_;
+};
+
+/// What one thread does. Returns its hits.
+template <Workload workload, class Types, class Contender>
+std::uint64_t work(Contender& contender, const std::vector<typename Types::Item>& stream,
+                   std::uint64_t& wrong_values) {
+    std::uint64_t hits = 0, wrong = 0, turn = 0;
+    const auto put = [&](typename Types::View view) {
+        if constexpr (requires { contender.put(view); }) contender.put(view);
+    };
+    for (const auto& item : stream) {
+        const auto view = Types::view(item);
+        if (workload == Workload::churn || (workload == Workload::mixed && ++turn % 4 == 0)) {
+            put(view);
+        } else if (contender.read(view, wrong)) {
+            ++hits;
+        } else if (workload == Workload::readthrough || workload == Workload::scan) {
+            put(view);
+        }
+    }
+    wrong_values |= wrong;
+    return hits;
+}
+
+/// How long threads ran.
+struct Timing {
+    double wall = 0;  // seconds from their start until the last had finished
+    double cpu = 0;   // seconds that the busiest had a processor
+};
+
+inline double thread_cpu_seconds() noexcept {
+    timespec now{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+/// Calls `body(thread)` on as many threads at once.
+template <class Body>
+Timing time_threads(unsigned count, Body&& body) {
+    using Clock = std::chrono::steady_clock;
+    std::latch ready(count);
+    std::atomic<bool> go = false;
+    std::vector<Clock::time_point> finished(count);
+    std::vector<double> cpu(count);
+    Clock::time_point began;
+    {
+        std::vector<std::jthread> threads;
+        for (unsigned t = 0; t < count; ++t) {
+            threads.emplace_back([&, t] {
+                ready.count_down();
+                go.wait(false);
+                const double cpu_began = thread_cpu_seconds();
+                body(t);
+                finished[t] = Clock::now();
+                cpu[t] = thread_cpu_seconds() - cpu_began;
+            });
+        }
+        ready.wait();
+        began = Clock::now();
+        go = true;
+        go.notify_all();
+    }
+    const auto last = *std::max_element(finished.begin(), finished.end());
+    return {std::chrono::duration<double>(last - began).count(),
+            *std::max_element(cpu.begin(), cpu.end())};
+}
+
+struct Outcome {
+    Timing time;
+    std::uint64_t operations = 0;
+    std::uint64_t reads = 0;
+    std::uint64_t hits = 0;
+};
+
+/// The key's rank of turn i when all keys are stored: no order of popularity, which would lay the
+/// popular entries side by side.
+constexpr std::size_t shuffled(std::size_t i) noexcept { return i * 0x9e3779b1 % key_count; }
+
+/// One run of a new contender: full of all keys if the workload only reads, else empty.
+template <Workload workload, class Types, class Contender>
+Outcome race(const Streams<Types>& streams, unsigned threads) {
+    constexpr bool read_only = !writes(workload);
+    // What is sharded by hash does not fill up evenly.
+    constexpr std::size_t capacity = read_only ? key_count + key_count / 4 : bounded_capacity;
+    Contender contender(Setup{.capacity = capacity, .threads = threads, .read_only = read_only});
+    const auto loads = [&]() -> std::uint64_t {
+        if constexpr (requires { contender.loads(); }) {
+            return contender.loads();
+        } else {
+            return 0;
+        }
+    };
+    std::uint64_t filled_wrong = 0;
+    if constexpr (read_only) {
+        for (std::size_t i = 0; i < key_count; ++i) {
+            const auto item = Types::item(shuffled(i));
+            if constexpr (requires { contender.at(0).put(Types::view(item)); }) {
+                contender.at(0).put(Types::view(item));
+            } else {
+                contender.read(Types::view(item), filled_wrong);
+            }
+        }
+    }
+
+    const std::uint64_t loads_before = loads();
+    std::atomic<std::uint64_t> wrong = filled_wrong, hits = 0;
+    Outcome outcome;
+    outcome.time = time_threads(threads, [&](unsigned t) {
+        std::uint64_t my_wrong = 0;
+        hits += work<workload, Types>(contender.at(t), streams[t], my_wrong);
+        wrong |= my_wrong;
+    });
+    for (unsigned t = 0; t < threads; ++t) outcome.operations += streams[t].size();
+    outcome.reads = workload == Workload::churn   ? 0
+                    : workload == Workload::mixed ? outcome.operations / 4 * 3
+                                                  : outcome.operations;
+    outcome.hits = hits - (loads() - loads_before);
+
+    if (wrong != 0) throw std::runtime_error("a value does not belong to its key");
+    if (read_only && outcome.hits != outcome.reads) throw std::runtime_error("a key is missing");
+    return outcome;
+}
+
+}  // namespace throughput

@@ -1,0 +1,274 @@
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "drey/backend/memory.hpp"
+#include "drey/loading/single_flight.hpp"
+#include "drey/lookup.hpp"
+#include "drey/options.hpp"
+#include "drey/stats.hpp"
+
+namespace drey {
+
+/// A cache of values of type V by keys of type K.
+///
+/// `Backend` says where entries live: an eviction policy by itself means in this process, for any
+/// number of threads, and is short for `Memory<Policy, Hash, Equal>`; `Local<Policy>` is the same
+/// for one thread. `Cache<K, V>` alone uses the default policy.
+///
+/// Thread safety: every call may be made from any thread at any time (`Local`: from one at a
+/// time). Construction and destruction must not overlap with other calls.
+///
+/// References: none into the cache are handed out, but to `visit`, `for_each`, `erase_if` and the
+/// listener while they run. Such a value stays as it was for that long, even if it is overwritten
+/// or removed meanwhile.
+///
+/// User code (copy constructors, destructors, hashes, loaders, visitors, weighers, listeners) runs
+/// outside all locks and may call the same cache. Exceptions: the hash, equality and constructors
+/// of key and value may throw, as may memory allocation; a call that throws has changed nothing,
+/// but that a `put` of a heavy entry may have evicted others before memory ran out.
+///
+/// Requirements: K and V movable; K hashable and comparable. `get`, `find`, `get_or_load` and
+/// `update` need a copyable V; the others do not. K need never be copyable.
+///
+/// Complexity: every call on one key is expected O(1), `for_each`, `erase_if` and `clear` are
+/// linear in the entries, `purge_expired` in those that expired.
+template <class K, class V, class Backend>
+class Cache {
+    using Traits = detail::BackendOf<Backend, K, V>;
+    using Impl = typename Traits::type;
+    static constexpr bool copies = std::is_copy_constructible_v<V>;
+
+    /// What is looked up as a string_view, though not as what it is: a C string.
+    template <class Q>
+    static constexpr bool is_text = Traits::template looks_up<std::string_view>&&
+        std::convertible_to<const Q&, std::string_view>;
+
+    template <class Q>
+    static constexpr bool is_key = std::same_as<Q, K> || Traits::template looks_up<Q> ||
+                                   is_text<Q> || std::convertible_to<const Q&, K>;
+
+public:
+    using key_type = K;
+    using mapped_type = V;
+    using Options = typename Traits::Options;
+
+    /// Throws std::invalid_argument that names the field if an option is wrong.
+    explicit Cache(Options options) : backend_(std::move(options)) {}
+
+    Cache(const Cache&) = delete;
+    Cache& operator=(const Cache&) = delete;
+
+    // ---- reading. A key may be anything that compares with K: text for text, without a copy. ----
+
+    /// A copy of the key's value; nothing on a miss or if it has expired.
+    template <class Q = K>
+        requires is_key<Q> std::optional<V> get(const Q& key) {
+            static_assert(
+                copies, "drey: get copies the value; for values that only move, use visit or take");
+            const auto& k = as_key(key);
+            std::optional<V> found;
+            backend_.read(k, backend_.hash(k), [&](const V& value) { found.emplace(value); });
+            return found;
+        }
+
+    /// A copy of the key's value together with how the look-up ended.
+    template <class Q = K>
+        requires is_key<Q> Lookup<V> find(const Q& key) {
+            static_assert(
+                copies,
+                "drey: find copies the value; for values that only move, use visit or take");
+            return backend_.find(as_key(key));
+        }
+
+    /// Calls `f(const V&)` with the key's value in place; whether there was one. No copy is made
+    /// and no lock is held: f may take its time and may call the cache.
+    template <class Q = K, class F>
+        requires is_key<Q>
+    bool visit(const Q& key, F&& f) {
+        static_assert(std::invocable<F&, const V&>,
+                      "drey: visit needs a function that takes a const V&");
+        const auto& k = as_key(key);
+        return backend_.read(k, backend_.hash(k), f);
+    }
+
+    /// Whether the key has a value. Counts neither as a hit nor as a miss.
+    template <class Q = K>
+        requires is_key<Q>
+    bool contains(const Q& key) { return backend_.contains(as_key(key)); }
+
+    // ---- writing -------------------------------------------------------------------------------
+
+    /// Stores the value under the key, whatever was there. An overwritten entry keeps its place
+    /// with the policy, and the write counts as a hit. False if the value was not kept: it weighs
+    /// more than the capacity, or the policy did not admit it; the key then has no value.
+    bool put(K key, V value, PutOptions options = {}) {
+        return backend_.put(std::move(key), std::move(value), options.ttl, WriteIf::always);
+    }
+
+    /// Stores the value unless the key has one; whether it did.
+    bool put_if_absent(K key, V value, PutOptions options = {}) {
+        return backend_.put(std::move(key), std::move(value), options.ttl, WriteIf::absent);
+    }
+
+    /// Atomically replaces the key's value by `f(optional<V>)`, which returns optional<V>; nothing
+    /// removes the key. Whether the key has a value now. If others write the key meanwhile, f is
+    /// called again with what they wrote, so it should have no side effects. A write: the TTL
+    /// starts anew.
+    template <class F>
+    bool update(K key, F&& f, PutOptions options = {}) {
+        static_assert(copies,
+                      "drey: update copies the value; for values that only move, use take and put");
+        static_assert(std::is_invocable_r_v<std::optional<V>, F&, std::optional<V>>,
+                      "drey: update needs a function from optional<V> to optional<V>");
+        return backend_.update(std::move(key), f, options.ttl);
+    }
+
+    // ---- removing. What is removed is no longer found when the call returns, and a load that was
+    // ---- in flight for it does not bring it back. ----------------------------------------------
+
+    /// Removes the key and returns its value: moved out if nobody else is reading it, copied if
+    /// somebody is. A value that only moves is waited for; the caller must not be visiting it
+    /// itself (std::logic_error), nor should two threads visit one key and take the other's.
+    template <class Q = K>
+        requires is_key<Q> std::optional<V> take(const Q& key) {
+            return backend_.take(as_key(key));
+        }
+
+    /// Removes the key. Returns how many values that removed, 0 or 1.
+    template <class Q = K>
+        requires is_key<Q> std::size_t erase(const Q& key) { return backend_.erase(as_key(key)); }
+
+    /// Removes all entries for which `pred(const K&, const V&)` holds; returns how many. Dooms all
+    /// loads in flight, since their values cannot be asked. See `for_each` for concurrent writes.
+    template <class Pred>
+    std::size_t erase_if(Pred&& pred) {
+        static_assert(std::predicate<Pred&, const K&, const V&>,
+                      "drey: erase_if needs a predicate of (const K&, const V&)");
+        return backend_.erase_if(pred);
+    }
+
+    /// Removes everything; returns how many.
+    std::size_t clear() { return backend_.clear(); }
+
+    /// Removes what has expired; returns how many. Expired entries are never found and leave by
+    /// themselves as others are written; this frees their memory at once.
+    std::size_t purge_expired() { return backend_.purge_expired(); }
+
+    // ---- loading -------------------------------------------------------------------------------
+
+    /// The key's value; on a miss, what `loader(key)` returns for it, which is stored.
+    ///
+    /// One load per key at a time: threads that miss it meanwhile wait and share the value or the
+    /// exception. The loader returns V, optional<V> (nothing: no such row, which is not stored;
+    /// then this returns an optional too) or Loaded<V>, and may take no argument. An erase, put,
+    /// update or clear during the load wins: callers get the loaded value, the cache does not. A
+    /// loader that throws leaves no trace. Throws what the loader throws, and ReentrantLoad if the
+    /// loader asks for the key it is loading, directly or by way of other threads' loads of this
+    /// cache.
+    template <class Q = K, class Loader>
+        requires is_key<std::remove_cvref_t<Q>>
+    auto get_or_load(Q&& key, Loader&& loader, LoadOptions options = {}) ->
+        typename detail::LoadReturn<Loader, K, V>::type {
+        static_assert(
+            copies,
+            "drey: get_or_load copies the value; for values that only move, use visit_or_load");
+        std::optional<V> result;
+        load(std::forward<Q>(key), loader, options,
+             [&]<class T>(T&& value) { result.emplace(std::forward<T>(value)); });
+        if constexpr (detail::LoadReturn<Loader, K, V>::optional) {
+            return result;
+        } else {
+            return *std::move(result);
+        }
+    }
+
+    /// As `get_or_load`, but calls `f(const V&)` with the value in place of returning a copy; for
+    /// values that only move. False if the loader said that there is no such row.
+    template <class Q = K, class Loader, class F>
+        requires is_key<std::remove_cvref_t<Q>>
+    bool visit_or_load(Q&& key, Loader&& loader, F&& f, LoadOptions options = {}) {
+        static_assert(std::invocable<F&, const V&>,
+                      "drey: visit_or_load needs a function that takes a const V&");
+        return load(std::forward<Q>(key), loader, options,
+                    [&](const V& value) { std::invoke(f, value); });
+    }
+
+    // ---- the whole -----------------------------------------------------------------------------
+
+    /// Calls `f(const K&, const V&)` for each entry, in no order, without a lock: f may call the
+    /// cache. An entry that is written while this runs may be seen, old or new, both or not at all.
+    template <class F>
+    void for_each(F&& f) {
+        static_assert(std::invocable<F&, const K&, const V&>,
+                      "drey: for_each needs a function of (const K&, const V&)");
+        backend_.for_each(f);
+    }
+
+    /// How many entries there are; expired ones that have not left yet are counted.
+    std::size_t size() const { return backend_.size(); }
+    bool empty() const { return size() == 0; }
+
+    std::size_t capacity() const noexcept { return backend_.capacity(); }
+
+    /// Changes the capacity, evicting if need be. Throws std::invalid_argument if it is 0.
+    void set_capacity(std::size_t capacity) { backend_.set_capacity(capacity); }
+
+    /// What the cache has counted so far.
+    Stats stats() const {
+        Stats stats = backend_.stats();
+        flights_.add_to(stats);
+        return stats;
+    }
+
+    /// Destroys what has left the cache and nobody is reading any more. A value that was evicted or
+    /// overwritten may otherwise live on for a little, at most a 16th of the entries and 256 a
+    /// shard.
+    void synchronize() { backend_.synchronize(); }
+
+    /// Whether every invariant of the structure holds; for tests. Linear. While other threads write
+    /// it sees each shard at a moment of its own.
+    bool validate() const { return backend_.validate(); }
+
+private:
+    /// The key as the store looks it up: itself or as text if it can, else made a K.
+    template <class Q>
+    static decltype(auto) as_key(const Q& key) {
+        if constexpr (std::same_as<Q, K> || Traits::template looks_up<Q>) {
+            return (key);
+        } else if constexpr (is_text<Q>) {
+            return std::string_view(key);
+        } else {
+            return static_cast<K>(key);
+        }
+    }
+
+    /// Looks the key up, and makes a K of it only on a miss.
+    template <class Q, class Loader, class Use>
+    bool load(Q&& key, Loader& loader, LoadOptions options, Use&& use) {
+        static_assert(std::is_constructible_v<K, Q&&>,
+                      "drey: to load, a key that cannot be copied must be moved into the call");
+        constexpr bool must_be_made = std::same_as<decltype(as_key(key)), K>;
+        if constexpr (must_be_made) {
+            return load(K(std::forward<Q>(key)), loader, options, use);
+        } else {
+            const auto& k = as_key(key);
+            const Hash h = backend_.hash(k);
+            if (backend_.read(k, h, use)) [[likely]]
+                return true;
+            K own(std::forward<Q>(key));
+            return flights_.load(own, h, loader, options.ttl, use);
+        }
+    }
+
+    Impl backend_;
+    SingleFlight<K, V, Impl> flights_{backend_};
+};
+
+}  // namespace drey

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <atomic>
+
+#if defined(__linux__)
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+#define DREY_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define DREY_THREAD_SANITIZER 1
+#endif
+#endif
+#ifndef DREY_THREAD_SANITIZER
+#define DREY_THREAD_SANITIZER 0
+#endif
+
+/// Asymmetric fences: a pair of store-load fences of which the frequent side costs nothing.
+///
+/// Where the kernel has membarrier(2), the light fence only keeps the compiler from reordering and
+/// the heavy one interrupts every running thread of the process, which is a full fence at some
+/// point of each one's program. Elsewhere both are ordinary sequentially consistent fences.
+namespace drey::detail {
+
+/// A sequentially consistent fence, in a form that ThreadSanitizer accepts.
+inline void full_fence() noexcept {
+#if DREY_THREAD_SANITIZER
+    static std::atomic<int> everywhere{0};
+    everywhere.fetch_add(1, std::memory_order_seq_cst);
+#else
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+}
+
+/// Registers this process for expedited membarrier; false where there is none.
+inline bool has_process_fence() noexcept {
+#if defined(__linux__) && defined(__NR_membarrier)
+    static const bool registered =
+        ::syscall(__NR_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+    return registered;
+#else
+    return false;
+#endif
+}
+
+/// A full fence in every thread of the process. Needs `has_process_fence()`.
+inline void process_fence() noexcept {
+#if defined(__linux__) && defined(__NR_membarrier)
+    full_fence();  // the caller's own, should the kernel find no other thread to interrupt
+    ::syscall(__NR_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+#endif
+}
+
+}  // namespace drey::detail

@@ -1,0 +1,269 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+
+#include "drey/error.hpp"
+#include "drey/loading/loader.hpp"
+#include "drey/options.hpp"
+#include "drey/stats.hpp"
+#include "drey/types.hpp"
+
+namespace drey {
+
+/// One load per key at a time, however many threads miss it.
+///
+/// The first to miss a key leads its flight: it takes a ticket from the store, runs the loader
+/// outside all locks, and fills the store unless the ticket was doomed by an invalidation. Those
+/// who miss the key meanwhile wait for the flight and share what it brings, value or exception. A
+/// flight whose ticket is doomed takes no more passengers: who asks after an invalidation gets what
+/// was loaded after it.
+///
+/// Invariants: a flight is in the table from before its loader runs until its result is known, or
+/// until it is doomed and another replaces it; at most one flight of a key in the table is not
+/// doomed; only its leader ends a flight.
+///
+/// `Backend` gives LoadTicket(backend, hash), fill(ticket, key, value, ttl), peek(key, hash, use),
+/// equal(key, key).
+template <class K, class V, class Backend>
+class SingleFlight {
+    static constexpr bool shares_value = std::is_copy_constructible_v<V>;
+
+    struct Flight {
+        Flight(Backend& backend, const K& k, Hash h)
+            : hash(h), leader(std::this_thread::get_id()), key(&k),
+              ticket(std::in_place, backend, h) {}
+
+        const Hash hash;
+        const std::thread::id leader;
+
+        // Guarded by the stripe's lock while the flight is in its table.
+        const K* key;  // the leader's; null once it had to be moved into the cache
+        bool has_passengers = false;
+        std::optional<typename Backend::LoadTicket> ticket;  // until the flight has ended
+
+        // Written by the leader before `ended`, with release; read by others after, with acquire.
+        std::optional<V> value;
+        bool is_shared =
+            shares_value;  // whether passengers may use `value`; if not, they ask again
+        std::exception_ptr error;
+        std::atomic<bool> ended{false};
+    };
+    using FlightPtr = std::shared_ptr<Flight>;
+
+public:
+    explicit SingleFlight(Backend& backend) noexcept : backend_(backend) {}
+
+    /// Loads the key, or waits for the thread that is loading it, and calls `use(value)` with what
+    /// came of it. False if the loader said that there is no such row. Throws what the loader
+    /// threw, and ReentrantLoad where waiting would never end. A key that cannot be copied is moved
+    /// from.
+    template <class Loader, class Use>
+    bool load(K& key, Hash h, Loader& loader, std::optional<Ttl> ttl, Use&& use) {
+        for (;;) {
+            const auto [flight, leads, same_key] = board(key, h);
+            if (leads) return lead(*flight, key, loader, ttl, use);
+            await(*flight);
+            if (!same_key) continue;
+            if (flight->error) std::rethrow_exception(flight->error);
+            if (!flight->is_shared) continue;
+            if (flight->value) use(std::as_const(*flight->value));
+            return flight->value.has_value();
+        }
+    }
+
+    void add_to(Stats& stats) const noexcept {
+        stats.loads += loads_.load(std::memory_order_relaxed);
+        stats.load_failures += failures_.load(std::memory_order_relaxed);
+        stats.dropped_loads += dropped_.load(std::memory_order_relaxed);
+        stats.load_time += std::chrono::nanoseconds(nanoseconds_.load(std::memory_order_relaxed));
+    }
+
+private:
+    static constexpr std::size_t stripes = 8;
+
+    struct Stripe {
+        std::mutex mutex;
+        std::unordered_multimap<Hash, FlightPtr> flights;
+    };
+
+    Stripe& stripe_of(Hash h) noexcept { return stripes_[(h >> 40) % stripes]; }
+
+    struct Boarding {
+        FlightPtr flight;
+        bool leads;
+        bool same_key;  // false: a flight that may be this key's; wait for its end and ask again
+    };
+
+    /// The key's flight: another thread's, or a new one that the caller leads.
+    Boarding board(const K& key, Hash h) {
+        Stripe& stripe = stripe_of(h);
+        {
+            const std::lock_guard lock(stripe.mutex);
+            if (auto boarding = join(stripe, key, h); boarding.flight) return boarding;
+        }
+        // Made outside the lock, since taking a ticket locks a shard.
+        auto mine = std::make_shared<Flight>(backend_, key, h);
+        const std::lock_guard lock(stripe.mutex);
+        if (auto boarding = join(stripe, key, h); boarding.flight) return boarding;
+        stripe.flights.emplace(h, mine);
+        return {std::move(mine), true, true};
+    }
+
+    Boarding join(Stripe& stripe, const K& key, Hash h) {
+        const auto [first, last] = stripe.flights.equal_range(h);
+        for (auto at = first; at != last; ++at) {
+            Flight& flight = *at->second;
+            if (flight.ticket->doomed()) continue;
+            if (flight.key != nullptr && !backend_.equal(*flight.key, key)) continue;
+            flight.has_passengers = true;
+            return {at->second, false, flight.key != nullptr};
+        }
+        return {nullptr, false, false};
+    }
+
+    template <class Loader, class Use>
+    bool lead(Flight& flight, K& key, Loader& loader, std::optional<Ttl> ttl, Use& use) {
+        bool found = false;
+        // What is used in place is used before the flight ends; what that throws is the caller's
+        // own and no passenger's.
+        std::exception_ptr error_of_use;
+        [[maybe_unused]] const auto use_in_place = [&](const V& value) {
+            try {
+                use(value);
+            } catch (...) {
+                error_of_use = std::current_exception();
+            }
+        };
+        try {
+            // Another flight may have landed between our look at the cache and our take-off.
+            if constexpr (shares_value) {
+                found =
+                    backend_.peek(key, flight.hash, [&](const V& v) { flight.value.emplace(v); });
+            } else {
+                found = backend_.peek(key, flight.hash, use_in_place);
+            }
+            if (!found) {
+                auto outcome = run(std::as_const(key), loader);
+                found = outcome.value.has_value();
+                if constexpr (!shares_value) {
+                    if (found) use_in_place(*outcome.value);  // before it is moved into the cache
+                    flight.is_shared = !found;                // "no such row" can be shared
+                }
+                flight.value = std::move(outcome.value);
+                if (found) keep(flight, key, outcome.ttl ? outcome.ttl : ttl);
+            }
+        } catch (...) {
+            flight.error = std::current_exception();
+        }
+        const bool has_passengers = land(flight);
+        if (flight.error) std::rethrow_exception(flight.error);
+        if (error_of_use) std::rethrow_exception(error_of_use);
+        if constexpr (shares_value) {
+            if (found && has_passengers) use(std::as_const(*flight.value));
+            if (found && !has_passengers) use(std::move(*flight.value));
+        }
+        return found;
+    }
+
+    template <class Loader>
+    detail::LoadOutcome<V> run(const K& key, Loader& loader) {
+        const auto start = std::chrono::steady_clock::now();
+        const auto count = [&](std::atomic<std::uint64_t>& counter) {
+            const std::chrono::nanoseconds time = std::chrono::steady_clock::now() - start;
+            nanoseconds_.fetch_add(time.count(), std::memory_order_relaxed);
+            counter.fetch_add(1, std::memory_order_relaxed);
+        };
+        try {
+            auto outcome = detail::outcome_of<V>(detail::call_loader(loader, key));
+            count(loads_);
+            return outcome;
+        } catch (...) {
+            count(failures_);
+            throw;
+        }
+    }
+
+    void keep(Flight& flight, K& key, std::optional<Ttl> ttl) {
+        K own_key = [&] {
+            if constexpr (std::is_copy_constructible_v<K>) {
+                return K(std::as_const(key));
+            } else {
+                const std::lock_guard lock(stripe_of(flight.hash).mutex);
+                flight.key = nullptr;
+                return K(std::move(key));
+            }
+        }();
+        bool kept = false;
+        if constexpr (shares_value) {
+            kept = backend_.fill(*flight.ticket, std::move(own_key),
+                                 V(std::as_const(*flight.value)), ttl);
+        } else {
+            kept = backend_.fill(*flight.ticket, std::move(own_key), std::move(*flight.value), ttl);
+        }
+        if (!kept) dropped_.fetch_add(1, std::memory_order_relaxed);
+    }
+
+    /// Ends the flight; whether it had passengers.
+    bool land(Flight& flight) {
+        Stripe& stripe = stripe_of(flight.hash);
+        bool has_passengers = false;
+        {
+            const std::lock_guard lock(stripe.mutex);
+            has_passengers = flight.has_passengers;
+            const auto [first, last] = stripe.flights.equal_range(flight.hash);
+            for (auto at = first; at != last; ++at)
+                if (at->second.get() == &flight) {
+                    stripe.flights.erase(at);
+                    break;
+                }
+        }
+        flight.ticket.reset();
+        flight.ended.store(true, std::memory_order_release);
+        flight.ended.notify_all();
+        return has_passengers;
+    }
+
+    /// Waits for a flight that another thread leads, unless that thread waits for us.
+    void await(Flight& flight) {
+        const auto me = std::this_thread::get_id();
+        {
+            const std::lock_guard lock(waiting_mutex_);
+            // A flight that has ended holds nobody up, though its leader may be waiting by now for
+            // one that is ours. That it ended is seen: its leader held this mutex since.
+            for (const Flight* next = &flight;
+                 next != nullptr && !next->ended.load(std::memory_order_acquire);) {
+                if (next->leader == me) throw ReentrantLoad();
+                const auto other = waiting_.find(next->leader);
+                next = other != waiting_.end() ? other->second : nullptr;
+            }
+            waiting_.emplace(me, &flight);
+        }
+        flight.ended.wait(false, std::memory_order_acquire);
+        const std::lock_guard lock(waiting_mutex_);
+        waiting_.erase(me);
+    }
+
+    Backend& backend_;
+    std::array<Stripe, stripes> stripes_;
+    std::mutex waiting_mutex_;
+    std::unordered_map<std::thread::id, const Flight*> waiting_;  // who waits for what
+    std::atomic<std::uint64_t> loads_{0};
+    std::atomic<std::uint64_t> failures_{0};
+    std::atomic<std::uint64_t> dropped_{0};
+    std::atomic<std::int64_t> nanoseconds_{0};
+};
+
+}  // namespace drey

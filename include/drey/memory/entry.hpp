@@ -1,0 +1,82 @@
+#pragma once
+
+#include <atomic>
+#include <type_traits>
+#include <utility>
+
+#include "drey/types.hpp"
+
+namespace drey {
+
+namespace detail {
+
+/// Values that a machine word holds and whose bits are their identity.
+template <class V>
+inline constexpr bool fits_a_word = [] {
+    if constexpr (std::is_trivially_copyable_v<V> && std::is_copy_constructible_v<V> &&
+                  std::is_copy_assignable_v<V> && std::is_move_constructible_v<V> &&
+                  std::is_move_assignable_v<V> && sizeof(V) <= sizeof(void*)) {
+        return std::atomic<V>::is_always_lock_free &&
+               (std::has_unique_object_representations_v<V> || std::is_floating_point_v<V>);
+    } else {
+        return false;
+    }
+}();
+
+}  // namespace detail
+
+/// Where an entry keeps its value: immutable from the moment the entry is published.
+template <class V>
+class ValueCell {
+public:
+    static constexpr bool overwrites_in_place = false;
+
+    explicit ValueCell(V&& value) : value_(std::move(value)) {}
+
+    const V& get() const noexcept { return value_; }
+    V&& take() noexcept { return std::move(value_); }
+
+private:
+    V value_;
+};
+
+/// A value that fits a word is the one thing that changes in a published entry: an overwrite stores
+/// it where it stands, and readers get a copy. Release and acquire, so that who gets a pointer out
+/// of the cache sees what it points to.
+template <class V>
+    requires detail::fits_a_word<V>
+class ValueCell<V> {
+public:
+    static constexpr bool overwrites_in_place = true;
+
+    explicit ValueCell(V value) noexcept : value_(value) {}
+    ValueCell(ValueCell&& other) noexcept : value_(other.get()) {}
+
+    V get() const noexcept { return value_.load(std::memory_order_acquire); }
+    V take() const noexcept { return get(); }
+    void set(V value) noexcept { value_.store(value, std::memory_order_release); }
+
+private:
+    std::atomic<V> value_;
+};
+
+/// What is stored for a key.
+template <class K, class V, bool KeepsHash>
+struct Entry {
+    Entry(K&& k, V&& v, Hash h) : key(std::move(k)), value(std::move(v)), hash(h) {}
+
+    K key;
+    ValueCell<V> value;
+    Hash hash;
+};
+
+/// For keys whose hash is cheap and cannot throw: it is computed again instead.
+template <class K, class V>
+struct Entry<K, V, false> {
+    Entry(K&& k, V&& v, Hash) : key(std::move(k)), value(std::move(v)) {}
+
+    K key;
+    ValueCell<V> value;
+};
+
+}  // namespace drey

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "drey/clock.hpp"
+#include "drey/hash.hpp"
+#include "drey/options.hpp"
+#include "drey/types.hpp"
+
+namespace drey {
+
+/// From TTLs to deadlines: defaults, jitter, the clock. Until the first TTL the clock is not read.
+/// Thread-safe.
+class Expiry {
+public:
+    Expiry(ClockRef clock, Ttl ttl, double jitter, std::uint64_t salt)
+        : clock_(std::move(clock)), ttl_(ttl), jitter_(jitter), salt_(salt) {}
+
+    const ClockRef& clock() const noexcept { return clock_; }
+
+    struct Times {
+        std::int64_t now;
+        Deadline deadline;
+    };
+
+    /// When an entry expires that is written now under a key with hash h. Throws
+    /// std::invalid_argument if the TTL is negative.
+    Times times(std::optional<Ttl> ttl, Hash h) {
+        if (ttl) detail::check_ttl(*ttl);
+        std::int64_t left = ttl.value_or(ttl_).nanoseconds();
+        if (left == no_deadline) return {now(), no_deadline};
+        // Relaxed, as in `now`: who comes to know of an entry with a deadline through a lock has
+        // taken that lock after this store.
+        timed_.store(true, std::memory_order_relaxed);
+        if (jitter_ > 0) {
+            const auto draw = draws_.fetch_add(1, std::memory_order_relaxed);
+            const double share = static_cast<double>(detail::mix(h ^ draw, salt_) >> 11) * 0x1p-53;
+            left -= static_cast<std::int64_t>(static_cast<double>(left) * jitter_ * share);
+        }
+        const std::int64_t now = clock_.now();
+        return {now, deadline_after(now, left)};
+    }
+
+    /// The time; before everything as long as nothing ever had a deadline.
+    std::int64_t now() const {
+        return timed_.load(std::memory_order_relaxed) ? clock_.now()
+                                                      : std::numeric_limits<std::int64_t>::min();
+    }
+
+private:
+    const ClockRef clock_;
+    const Ttl ttl_;
+    const double jitter_;
+    const std::uint64_t salt_;
+    std::atomic<bool> timed_{false};
+    std::atomic<std::uint64_t> draws_{0};
+};
+
+}  // namespace drey

@@ -1,0 +1,282 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <vector>
+
+#include "drey/detail/fence.hpp"
+
+/// How readers without locks keep what they read from being destroyed: hazard pointers (Michael,
+/// "Hazard Pointers: Safe Memory Reclamation for Lock-Free Objects", IEEE TPDS 2004), with the
+/// expensive fence on the reclaimer's side.
+///
+/// A reader that has found an address publishes it in a cell of its own, then checks that it can
+/// still be found. A reclaimer first makes the address unfindable, then reads all cells. Both do
+/// store, store-load fence, load; of two such sequences at least one sees the other's store. So
+/// either the reader's check fails, or the reclaimer sees the cell and leaves the address alone.
+///
+/// Epochs would protect all that a reader might find; a hazard protects one entry. A reader that
+/// is preempted, or that stays in a visitor for minutes, holds back just the entry it reads.
+namespace drey {
+
+namespace detail {
+
+/// One thread's hazards, or those of one deeply nested guard.
+struct alignas(64) HazardRecord {
+    std::array<std::atomic<const void*>, 5> cells{};
+    // Guards in use, and one more while a thread owns the record: it falls to 0 only when the one
+    // guard ends that a temporary record was made for.
+    unsigned depth = 0;
+    bool asymmetric = false;  // the domain's, at hand
+    std::atomic<bool> taken{true};
+    std::size_t lane = 0;                       // how many records were made before this one
+    std::atomic<std::size_t>* users = nullptr;  // the domain's count
+    HazardRecord* next = nullptr;
+    std::atomic<const void*> owner{nullptr};  // the CurrentHazards of the thread that has it
+};
+
+/// The calling thread's record in the domain it used last. Constant-initialised and trivially
+/// destructible, so that reading it is one plain load.
+struct CurrentHazards {
+    const void* domain = nullptr;
+    HazardRecord* record = nullptr;
+    bool exiting = false;
+};
+
+}  // namespace detail
+
+/// The threads that read caches, and the addresses they hold. There is one for the process, but a
+/// cache knows its own by pointer: two copies of this library in one process do not mistake each
+/// other's threads.
+class HazardDomain {
+    using Record = detail::HazardRecord;
+    using Cell = std::atomic<const void*>;
+
+public:
+    enum class Fences { asymmetric_if_possible, symmetric };
+
+    explicit HazardDomain(Fences fences = Fences::asymmetric_if_possible) noexcept
+        : asymmetric_(fences == Fences::asymmetric_if_possible && detail::has_process_fence()) {}
+    HazardDomain(const HazardDomain&) = delete;
+    HazardDomain& operator=(const HazardDomain&) = delete;
+
+    /// All other threads that used it must have ended: they give their records back as they end.
+    ~HazardDomain() {
+        forget_thread();
+        for (Record* record = records_.load(std::memory_order_acquire); record != nullptr;) {
+            Record* next = record->next;
+            delete record;
+            record = next;
+        }
+    }
+
+    /// The domain of caches that are not given another. Never destroyed, so that caches with
+    /// static lifetime may use it at exit.
+    static HazardDomain& process() {
+        static HazardDomain* const domain = new HazardDomain;
+        return *domain;
+    }
+
+    /// One protected address of the calling thread, for a scope. Guards nest: a visitor or a copy
+    /// constructor may use the cache again. Creating a thread's first guard, or one nested deeper
+    /// than a record has cells, may throw std::bad_alloc.
+    class Guard {
+    public:
+        explicit Guard(HazardDomain& domain) : record_(domain.mine()) {
+            if (record_->depth == record_->cells.size()) [[unlikely]]
+                record_ = domain.acquire();
+            cell_ = &record_->cells[record_->depth++];
+        }
+        Guard(const Guard&) = delete;
+        Guard& operator=(const Guard&) = delete;
+
+        ~Guard() {
+            // Release: what we read from the entry happens before the reclaimer, who reads the
+            // cell with acquire, gives its memory away.
+            cell_->store(nullptr, std::memory_order_release);
+            if (--record_->depth == 0) [[unlikely]]
+                release(record_);
+        }
+
+        /// A small number that no other thread has while this guard lives; numbers are reused.
+        std::size_t lane() const noexcept { return record_->lane; }
+
+        /// Holds on to `address`, if a check made afterwards finds it still published.
+        void protect(const void* address) noexcept {
+            // Release as above: this store ends our hold on the address that was here before.
+            cell_->store(address, std::memory_order_release);
+            if (record_->asymmetric) [[likely]] {
+                std::atomic_signal_fence(std::memory_order_seq_cst);
+            } else {
+                detail::full_fence();
+            }
+        }
+
+    private:
+        Record* record_;
+        Cell* cell_;
+    };
+
+    /// The addresses that were protected at some moment after `Held` was made, at which everything
+    /// the caller had unlinked before was unlinked for all threads.
+    class Held {
+    public:
+        explicit Held(HazardDomain& domain) noexcept {
+            domain.fence_readers();
+            for (Record* r = domain.records_.load(std::memory_order_acquire); r != nullptr;
+                 r = r->next)
+                for (const Cell& cell : r->cells)
+                    if (const void* address = cell.load(std::memory_order_acquire)) {
+                        if (count_ == addresses_.size()) {
+                            unlisted_ = r;
+                            return;
+                        }
+                        addresses_[count_++] = address;
+                    }
+        }
+
+        bool contains(const void* address) const noexcept {
+            for (std::size_t i = 0; i < count_; ++i)
+                if (addresses_[i] == address) return true;
+            // What is protected stays so until its reader is done, so a look after the fence is as
+            // good at any later time.
+            for (const Record* r = unlisted_; r != nullptr; r = r->next)
+                if (protects(*r, address)) return true;
+            return false;
+        }
+
+    private:
+        std::array<const void*, 256> addresses_;
+        std::size_t count_ = 0;
+        const Record* unlisted_ = nullptr;  // from here on there was no room for more
+    };
+
+    /// Whether the calling thread itself protects `address`.
+    bool held_by_me(const void* address) const noexcept {
+        // Relaxed: only what this thread stored itself can make a difference.
+        for (const Record* r = records_.load(std::memory_order_acquire); r != nullptr; r = r->next)
+            if (r->owner.load(std::memory_order_relaxed) == &current_ && protects(*r, address))
+                return true;
+        return false;
+    }
+
+private:
+    static bool protects(const Record& record, const void* address) noexcept {
+        for (const Cell& cell : record.cells)
+            if (cell.load(std::memory_order_acquire) == address) return true;
+        return false;
+    }
+
+    static inline constinit thread_local detail::CurrentHazards current_{};
+
+    /// The calling thread's records in all domains, given back when the thread ends.
+    struct Mine {
+        struct Entry {
+            HazardDomain* domain;
+            Record* record;
+        };
+        std::vector<Entry> entries;
+        ~Mine() {
+            current_ = {nullptr, nullptr, true};
+            for (const Entry& entry : entries) {
+                entry.record->depth = 0;
+                release(entry.record);
+            }
+        }
+    };
+    static Mine& thread_records() {
+        static thread_local Mine mine;
+        return mine;
+    }
+
+    Record* mine() {
+        if (current_.domain == this) [[likely]]
+            return current_.record;
+        return find_mine();
+    }
+
+    Record* find_mine() {
+        if (current_.exiting) return acquire();  // destructors of thread-locals after ours
+        auto& entries = thread_records().entries;
+        for (const auto& entry : entries)
+            if (entry.domain == this) return (current_ = {this, entry.record, false}).record;
+        entries.reserve(entries.size() + 1);
+        Record* record = acquire();
+        record->depth = 1;
+        entries.push_back({this, record});
+        return (current_ = {this, record, false}).record;
+    }
+
+    void forget_thread() noexcept {
+        if (current_.exiting) return;
+        auto& entries = thread_records().entries;
+        std::erase_if(entries, [&](const auto& entry) { return entry.domain == this; });
+        if (current_.domain == this) current_ = {};
+    }
+
+    /// A record that nobody uses, a new one if need be; temporary until someone keeps it.
+    Record* acquire() {
+        users_.fetch_add(1, std::memory_order_seq_cst);  // see fence_readers
+        detail::full_fence();
+        Record* record = take_free();
+        if (record == nullptr) record = make();
+        record->owner.store(&current_, std::memory_order_relaxed);
+        return record;
+    }
+
+    Record* take_free() noexcept {
+        for (Record* r = records_.load(std::memory_order_acquire); r != nullptr; r = r->next) {
+            bool free = false;
+            if (!r->taken.load(std::memory_order_relaxed) &&
+                r->taken.compare_exchange_strong(free, true, std::memory_order_acquire)) {
+                return r;
+            }
+        }
+        return nullptr;
+    }
+
+    Record* make() {
+        Record* record = nullptr;
+        try {
+            record = new Record;
+        } catch (...) {
+            users_.fetch_sub(1, std::memory_order_seq_cst);
+            throw;
+        }
+        record->asymmetric = asymmetric_;
+        record->lane = made_.fetch_add(1, std::memory_order_relaxed);
+        record->users = &users_;
+        record->next = records_.load(std::memory_order_relaxed);
+        // Release: who walks the list sees the record made.
+        while (!records_.compare_exchange_weak(record->next, record, std::memory_order_release,
+                                               std::memory_order_relaxed)) {
+        }
+        return record;
+    }
+
+    static void release(Record* record) noexcept {
+        record->owner.store(nullptr, std::memory_order_relaxed);
+        record->users->fetch_sub(1, std::memory_order_seq_cst);
+        record->taken.store(false, std::memory_order_release);
+    }
+
+    /// After this, a reader either has its cell seen by a later load of ours, or sees every store
+    /// that we made before.
+    void fence_readers() noexcept {
+        detail::full_fence();
+        if (!asymmetric_) return;
+        // A thread counts itself among the users, and makes a full fence, before it first publishes
+        // a hazard. If we are the only one counted, the fence of whoever comes later is after ours
+        // in the total order of all, and so it sees all that we unlinked.
+        const bool alone = users_.load(std::memory_order_seq_cst) == 1 && current_.domain == this;
+        if (!alone) detail::process_fence();
+    }
+
+    const bool asymmetric_;
+    std::atomic<std::size_t> users_{0};
+    std::atomic<std::size_t> made_{0};
+    std::atomic<Record*> records_{nullptr};
+};
+
+}  // namespace drey

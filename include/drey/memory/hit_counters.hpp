@@ -1,0 +1,55 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <thread>
+
+#include "drey/stats.hpp"
+
+namespace drey {
+
+/// Hits and misses, counted by readers without a locked instruction: each thread has a line of its
+/// own (its hazard guard's lane), which it alone writes. Lanes beyond what was foreseen share one
+/// line and pay for it.
+class HitCounters {
+public:
+    explicit HitCounters(bool shared)
+        : own_(shared ? std::clamp<std::size_t>(
+                            2 * std::bit_ceil(std::thread::hardware_concurrency()), 16, 64)
+                      : 1),
+          lines_(new Line[own_ + 1]) {}
+
+    void hit(std::size_t lane) noexcept { add(lane, &Line::hits); }
+    void miss(std::size_t lane) noexcept { add(lane, &Line::misses); }
+
+    void add_to(Stats& stats) const noexcept {
+        for (std::size_t i = 0; i <= own_; ++i) {
+            stats.hits += lines_[i].hits.load(std::memory_order_relaxed);
+            stats.misses += lines_[i].misses.load(std::memory_order_relaxed);
+        }
+    }
+
+private:
+    struct alignas(64) Line {
+        std::atomic<std::uint64_t> hits{0};
+        std::atomic<std::uint64_t> misses{0};
+    };
+
+    void add(std::size_t lane, std::atomic<std::uint64_t> Line::*counter) noexcept {
+        if (lane < own_) [[likely]] {
+            auto& mine = lines_[lane].*counter;
+            mine.store(mine.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        } else {
+            (lines_[own_].*counter).fetch_add(1, std::memory_order_relaxed);
+        }
+    }
+
+    std::size_t own_;
+    std::unique_ptr<Line[]> lines_;
+};
+
+}  // namespace drey

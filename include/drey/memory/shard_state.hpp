@@ -1,0 +1,293 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "drey/clock.hpp"
+#include "drey/detail/assert.hpp"
+#include "drey/hash.hpp"
+#include "drey/memory/account.hpp"
+#include "drey/memory/deadlines.hpp"
+#include "drey/memory/departures.hpp"
+#include "drey/memory/entry.hpp"
+#include "drey/memory/index.hpp"
+#include "drey/memory/reclaim.hpp"
+#include "drey/memory/slab.hpp"
+#include "drey/memory/slot_set.hpp"
+#include "drey/memory/tickets.hpp"
+#include "drey/memory/write.hpp"
+#include "drey/policy/driver.hpp"
+#include "drey/stats.hpp"
+#include "drey/types.hpp"
+
+namespace drey {
+
+/// What all shards of a store have in common.
+template <class Hasher, class Equal, class Sync>
+struct ShardContext {
+    Hasher hasher;
+    Equal equal;
+    std::uint64_t salt;
+    typename Sync::Readers& readers;
+    Ledger& ledger;
+    bool weighed;
+    bool listens;  // departures are to be reported before they are retired
+};
+
+/// All that a shard's lock guards, and the steps of an entry's life that are taken under it. Every
+/// call needs the lock, but for what readers do with `index`, `slab`, `deadlines` and `policy`.
+///
+/// How an entry lives: it is moved into a free slot; published by a word of the index; withdrawn
+/// from index and policy; listed for the listener, if there is one; retired; and when no reader
+/// protects it any more, destroyed (`reclaim`, without the lock) and its slot given back.
+///
+/// Invariants (checked by `validate`)
+/// - `live` are exactly the slots that the index names and the policy holds.
+/// - A slot is in `live`, in `retired`, free in the slab, or held by a call in progress.
+/// - The account's use is the sum of the live entries' weights.
+template <class K, class V, class Policy, class Hasher, class Equal, class Sync>
+class ShardState {
+    static constexpr bool keeps_hash = !detail::CheapHash<Hasher, K>;
+
+public:
+    using Context = ShardContext<Hasher, Equal, Sync>;
+    using Item = Entry<K, V, keeps_hash>;
+
+    ShardState(Context& common, std::size_t first_entries, Budget budget, std::uint64_t seed)
+        : context(common), index(first_entries, first_entries),
+          account(common.ledger, common.weighed) {
+        policy.seed(seed);
+        policy.budget(budget);
+    }
+    ShardState(const ShardState&) = delete;
+    ShardState& operator=(const ShardState&) = delete;
+
+    ~ShardState() {
+        if constexpr (!std::is_trivially_destructible_v<Item>)
+            for (const SlotSet* set : {&live, &retired})
+                for (Slot s = set->next(0); s != no_slot; s = set->next(s + 1))
+                    std::destroy_at(&slab.at(s));
+    }
+
+    // What readers use without the lock: an index, entries and deadlines that never move, and of a
+    // policy that marks, `hit`.
+    Context& context;
+    Index index;
+    Slab<Item> slab;
+    Deadlines deadlines;
+    PolicyDriver<Policy> policy;
+
+    // The rest is the lock's alone; it begins a cache line that readers do not touch.
+    alignas(64) Account account;
+    SlotSet live;
+    SlotSet retired;
+    Tickets tickets;
+
+    template <class Q>
+    Index::Place find(const Q& key, Hash h) const {
+        auto probe = index.probe(h);
+        while (probe.next())
+            if (context.equal(slab.at(probe.slot()).key, key)) return probe.place();
+        return {};
+    }
+
+    Hash hash_of(Slot s) const noexcept {
+        if constexpr (keeps_hash) {
+            return slab.at(s).hash;
+        } else {
+            return context.hasher(slab.at(s).key, context.salt);
+        }
+    }
+
+    bool is_unchanged(Slot now, const Seen<V>& seen) const noexcept {
+        if (now != seen.slot) return false;
+        if constexpr (ValueCell<V>::overwrites_in_place) {
+            if (now == no_slot || !seen.value) return true;
+            const V value = slab.at(now).value.get();
+            return std::memcmp(&value, &*seen.value, sizeof(V)) == 0;
+        }
+        return true;
+    }
+
+    /// Moves `item` in, if the request's condition holds. Strong guarantee, but that a bad_alloc
+    /// while making room for a heavy entry may come after some evictions. `item` is moved from only
+    /// if the result is `yes`.
+    Written write(Item& item, const WriteRequest<V>& request, Departures& departures) {
+        const Hash h = request.hash;
+        if (request.ticket != nullptr && request.ticket->doomed()) return Written::doomed;
+        Index::Place place = find(item.key, h);
+        Slot old = place ? place.slot() : no_slot;
+        const bool old_expired = old != no_slot && deadlines.at(old) <= request.now;
+        if (request.condition == WriteIf::absent && old != no_slot && !old_expired)
+            return Written::present;
+        if (request.condition == WriteIf::unchanged && !is_unchanged(old, *request.seen))
+            return Written::changed;
+        if (old != no_slot && overwrite(old, item, request)) return Written::yes;
+
+        // What may throw and changes nothing that can be seen.
+        reserve_one(request.deadline != no_deadline);
+        if (place && !index.is_current(place.table)) place = index.place_of(h, old);
+        if (!account.claim_for(request.weight, old, request.may_starve)) return Written::no_room;
+        if (old == no_slot && !policy.admit(h, request.weight)) return Written::refused;
+        const Slot fresh = slab.make(std::move(item));
+
+        // From here on nothing throws but the listing of more departures than usual.
+        try {
+            sweep(request.now, old, departures);
+            make_room(request.weight, old, request.now, departures);
+            if (context.listens && old != no_slot) departures.reserve_one();
+        } catch (...) {
+            retired.add(fresh);
+            throw;
+        }
+        if (request.ticket == nullptr) tickets.doom(h);
+        deadlines.set(fresh, request.deadline);
+        live.add(fresh);
+        account.enter(fresh, request.weight);
+        if (old != no_slot) {
+            policy.moved(old, fresh, h, request.weight);
+            index.replace(place, h, fresh);
+            leave(old, old_expired ? Removal::expired : Removal::replaced, departures);
+        } else {
+            policy.inserted(fresh, h, request.weight);
+            index.add(h, fresh);
+        }
+        ++insertions_;
+        return Written::yes;
+    }
+
+    /// Takes a live entry out: nobody finds it any more. `unlink` leaves its slot to the caller.
+    void withdraw(const Index::Place& place, Hash h, Removal cause,
+                  Departures& departures) noexcept {
+        const Slot s = place.slot();
+        policy.erased(s);
+        index.remove(place, h);
+        leave(s, cause, departures);
+    }
+    void withdraw(Slot s, Removal cause, Departures& departures) noexcept {
+        const Hash h = hash_of(s);
+        withdraw(index.place_of(h, s), h, cause, departures);
+    }
+    void unlink(const Index::Place& place, Hash h, Removal cause) noexcept {
+        const Slot s = place.slot();
+        policy.erased(s);
+        index.remove(place, h);
+        forget(s, cause);
+    }
+
+    /// Removes an expired entry or, if there is none, the policy's victim. Needs a live entry.
+    Slot evict_one(std::int64_t now, Departures& departures) noexcept {
+        if (const Slot s = deadlines.expired(now, live); s != no_slot) {
+            withdraw(s, Removal::expired, departures);
+            return s;
+        }
+        const Slot victim = policy.evict([&](Slot s) { return hash_of(s); });
+        if (!live.contains(victim))
+            detail::broken("the eviction policy chose a slot that it does not hold");
+        const Hash h = hash_of(victim);
+        index.remove(index.place_of(h, victim), h);
+        leave(victim, Removal::evicted, departures);
+        return victim;
+    }
+
+    void add_to(Stats& stats) const noexcept {
+        stats.insertions += insertions_;
+        for (std::size_t i = 0; i < removals_.size(); ++i) stats.removals[i] += removals_[i];
+    }
+
+    bool validate() const {
+        std::size_t count = 0;
+        Weight weight = 0;
+        for (Slot s = live.next(0); s != no_slot; s = live.next(s + 1)) {
+            if (!index.place_of(hash_of(s), s) || retired.contains(s)) return false;
+            weight += account.weight(s);
+            ++count;
+        }
+        return count == index.size() && count == live.size() && weight == account.used() &&
+               account.used() <= account.allowance() &&
+               index.validate([&](Slot s) { return hash_of(s); }) && deadlines.validate(live) &&
+               policy.validate();
+    }
+
+private:
+    void reserve_one(bool timed) {
+        slab.reserve_one();
+        const std::size_t slots = std::max<std::size_t>(slab.size(), slab.next() + std::size_t{1});
+        deadlines.grow(slots, timed);
+        if (slots > prepared_slots_) {
+            const std::size_t wanted = std::max(slots, std::min(prepared_slots_ * 2, slots + 4096));
+            policy.grow(wanted);
+            live.grow(wanted);
+            retired.grow(wanted);
+            account.grow(wanted);
+            prepared_slots_ = wanted;
+        }
+        index.reserve_one(slots, [&](Slot s) { return hash_of(s); });
+    }
+
+    /// Stores a value that fits a word where the old one stands, if nothing but the value changes
+    /// and nobody wants to be told of the old one. Whether it did.
+    bool overwrite(Slot s, Item& item, const WriteRequest<V>& request) noexcept {
+        if constexpr (ValueCell<V>::overwrites_in_place) {
+            if (context.listens || context.weighed || deadlines.in_use()) return false;
+            if (request.deadline != no_deadline) return false;
+            slab.at(s).value.set(item.value.get());
+            policy.hit(s, request.hash);
+            if (request.ticket == nullptr) tickets.doom(request.hash);
+            ++insertions_;
+            ++removals_[static_cast<std::size_t>(Removal::replaced)];
+            return true;
+        } else {
+            return false;
+        }
+    }
+
+    /// Removes a few expired entries, so that they leave though nobody reads them.
+    void sweep(std::int64_t now, Slot old, Departures& departures) {
+        for (int most = 2; most > 0; --most) {
+            const Slot s = deadlines.expired(now, live);
+            if (s == no_slot || s == old) return;
+            if (context.listens) departures.reserve_one();
+            withdraw(s, Removal::expired, departures);
+        }
+    }
+
+    /// Evicts until w fits. `old`, the entry that it is to replace, counts as gone already; should
+    /// the policy choose it, it is.
+    void make_room(Weight w, Slot& old, std::int64_t now, Departures& departures) {
+        while (!account.fits(w, old)) {
+            if (context.listens) departures.reserve_one();
+            if (evict_one(now, departures) == old) old = no_slot;
+        }
+    }
+
+    void forget(Slot s, Removal cause) noexcept {
+        live.remove(s);
+        account.leave(s);
+        ++removals_[static_cast<std::size_t>(cause)];
+    }
+
+    /// The rest of an entry's leaving, once index and policy have forgotten it.
+    void leave(Slot s, Removal cause, Departures& departures) noexcept {
+        forget(s, cause);
+        if (context.listens) {
+            departures.add(s, cause);
+        } else {
+            retired.add(s);
+        }
+        departures.reclaim_due |= is_reclaim_due<Item, Sync>(cause, retired.size(), live.size());
+    }
+
+    std::size_t prepared_slots_ = 0;  // policy, sets and account have room for these
+    std::uint64_t insertions_ = 0;
+    std::array<std::uint64_t, removal_causes> removals_{};
+};
+
+}  // namespace drey

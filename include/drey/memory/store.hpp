@@ -1,0 +1,498 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <stdexcept>
+#include <thread>
+#include <type_traits>
+#include <utility>
+
+#include "drey/detail/fixed_array.hpp"
+#include "drey/lookup.hpp"
+#include "drey/memory/expiry.hpp"
+#include "drey/memory/hit_counters.hpp"
+#include "drey/memory/shard.hpp"
+#include "drey/memory/sizing.hpp"
+#include "drey/memory/sync.hpp"
+#include "drey/options.hpp"
+
+namespace drey {
+
+/// The in-process store: routes keys to shards, applies the options (TTL, jitter, weigher,
+/// listener), and does what concerns all shards.
+///
+/// Thread-safe if `Sync` is Shared. Every call that writes ends with `finish`, outside the locks:
+/// the listener hears of what left, what left is retired, and what nobody reads any more is
+/// destroyed.
+template <class K, class V, class Policy, class Hasher, class Equal, class Sync>
+class Store {
+    using Part = Shard<K, V, Policy, Hasher, Equal, Sync>;
+    using Guard = typename Sync::Readers::Guard;
+    using Item = typename Part::Item;
+
+public:
+    using Options = MemoryOptions<K, V>;
+
+    explicit Store(Options options, typename Sync::Readers readers = typename Sync::Readers{},
+                   Hasher hasher = {}, Equal equal = {})
+        : options_((detail::check(options), std::move(options))), readers_(readers),
+          ledger_(clamped(options_.capacity), shard_count()), context_{hasher,
+                                                                       equal,
+                                                                       salt(),
+                                                                       readers_,
+                                                                       ledger_,
+                                                                       options_.weigher != nullptr,
+                                                                       options_.on_removal !=
+                                                                           nullptr},
+          expiry_(options_.clock, options_.ttl, options_.jitter, context_.salt),
+          counters_(Sync::is_shared), shards_(shard_count(), [this](std::size_t i) {
+              return Part(context_,
+                          detail::first_entries(options_.capacity, context_.weighed, shard_count()),
+                          budget(), detail::mix(i, context_.salt));
+          }) {}
+
+    Store(const Store&) = delete;
+    Store& operator=(const Store&) = delete;
+
+    template <class Q>
+    Hash hash(const Q& key) const {
+        return detail::salted_hash(context_.hasher, key, context_.salt);
+    }
+
+    bool equal(const K& a, const K& b) const { return context_.equal(a, b); }
+
+    // ---- reading -------------------------------------------------------------------------------
+
+    /// Calls `use(value)` with the key's live value, in place, without a lock. Returns whether
+    /// there was one. Counts a hit or a miss.
+    template <class Q, class Use>
+    [[gnu::always_inline]] bool read(const Q& key, Hash h, Use&& use) {
+        Part& shard = shard_of(h);
+        Slot expired = no_slot;
+        {
+            Guard guard(readers_);
+            const auto found = shard.look(guard, key, h);
+            if (found.item != nullptr) [[likely]] {
+                if (!shard.expired(found.slot, expiry_.clock())) [[likely]] {
+                    counters_.hit(guard.lane());
+                    shard.touch(found.slot, h);
+                    std::invoke(std::forward<Use>(use), found.item->value.get());
+                    return true;
+                }
+                expired = found.slot;
+            }
+            counters_.miss(guard.lane());
+        }
+        if (expired != no_slot) [[unlikely]]
+            expire(shard, expired);
+        return false;
+    }
+
+    /// What `read` does, as an answer of its own.
+    template <class Q>
+    Lookup<V> find(const Q& key) {
+        auto found = Lookup<V>::miss();
+        read(key, hash(key), [&](const V& value) { found = Lookup<V>::hit(value); });
+        return found;
+    }
+
+    /// As `read`, but neither a hit nor a miss, to the counters or to the policy.
+    template <class Q, class Use>
+    bool peek(const Q& key, Hash h, Use&& use) {
+        Guard guard(readers_);
+        Part& shard = shard_of(h);
+        const auto found = shard.look(guard, key, h);
+        if (found.item == nullptr || shard.expired(found.slot, expiry_.clock())) return false;
+        std::invoke(std::forward<Use>(use), found.item->value.get());
+        return true;
+    }
+
+    /// Whether the key has a live entry. Neither a hit nor a miss.
+    template <class Q>
+    bool contains(const Q& key) {
+        return peek(key, hash(key), [](const V&) {});
+    }
+
+    // ---- writing -------------------------------------------------------------------------------
+
+    /// Stores the value if the condition holds; whether it did.
+    bool put(K&& key, V&& value, std::optional<Ttl> ttl, WriteIf condition) {
+        const Hash h = hash(std::as_const(key));
+        return put(std::move(key), std::move(value), h, ttl, condition, nullptr);
+    }
+
+    bool put(K&& key, V&& value, Hash h, std::optional<Ttl> ttl, WriteIf condition,
+             const Ticket* ticket) {
+        Item item(std::move(key), std::move(value), h);
+        WriteRequest<V> request{.hash = h, .condition = condition, .ticket = ticket};
+        return write(item, request, ttl) == Written::yes;
+    }
+
+    /// Replaces the key's value by what `change(optional<V>)` returns for it; nothing removes it.
+    /// Returns whether the key has a value now.
+    template <class Change>
+    bool update(K&& key, Change&& change, std::optional<Ttl> ttl) {
+        const Hash h = hash(std::as_const(key));
+        for (;;)
+            if (const auto has_value = try_update(key, h, change, ttl)) {
+                shard_of(h).reclaim_if_due(*has_value ? Removal::replaced : Removal::erased);
+                return *has_value;
+            }
+    }
+
+    /// Removes the key's entry and returns its value, moved if nobody else is reading it.
+    template <class Q>
+    std::optional<V> take(const Q& key) {
+        const Hash h = hash(key);
+        Part& shard = shard_of(h);
+        Departures departures;
+        const Slot s = shard.detach(
+            key, h, expiry_.now(),
+            [&](const Item& item) {
+                if (!std::is_copy_constructible_v<V> && readers_.held_by_me(&item))
+                    throw std::logic_error(
+                        "drey: take of a move-only value that the caller itself is visiting");
+            },
+            departures);
+        finish(shard, departures);
+        if (s == no_slot) return std::nullopt;
+
+        struct Retire {
+            Part& shard;
+            Slot slot;
+            ~Retire() {
+                shard.retire(slot);
+                shard.reclaim();
+            }
+        } retire{shard, s};
+        Item& item = shard.item(s);
+        if (options_.on_removal) notify(item, Removal::erased);
+        for (;;) {
+            const typename Sync::Readers::Held held(readers_);
+            if (!held.contains(&item)) return std::optional<V>(item.value.take());
+            if constexpr (std::is_copy_constructible_v<V>) {
+                return std::optional<V>(item.value.get());
+            } else {
+                std::this_thread::yield();
+            }
+        }
+    }
+
+    template <class Q>
+    std::size_t erase(const Q& key) {
+        const Hash h = hash(key);
+        Part& shard = shard_of(h);
+        Departures departures;
+        const bool erased = shard.erase(key, h, expiry_.now(), departures);
+        finish(shard, departures);
+        return erased ? 1 : 0;
+    }
+
+    /// Removes the live entries for which `pred(key, value)` holds; returns how many.
+    template <class Pred>
+    std::size_t erase_if(Pred&& pred) {
+        std::size_t erased = 0;
+        const struct ReclaimAll {  // also what was erased before pred threw
+            Store& store;
+            ~ReclaimAll() { store.synchronize(); }
+        } at_the_end{*this};
+        for (Part& shard : shards_) shard.doom_all();
+        each_live([&](Part& shard, Slot s, const Item& item) {
+            const auto& value = item.value.get();
+            Seen<V> seen{s};
+            if constexpr (ValueCell<V>::overwrites_in_place) seen.value = value;
+            if (!std::invoke(pred, item.key, value)) return;
+            Departures departures;
+            if (shard.erase_seen(seen, departures)) ++erased;
+            departures.reclaim_due = false;  // all at once, at the end
+            finish(shard, departures);
+        });
+        return erased;
+    }
+
+    /// Removes every entry; returns how many.
+    std::size_t clear() {
+        std::size_t removed = 0;
+        for (Part& shard : shards_)
+            for (Slot from = 0; from != no_slot;) {
+                Departures departures;
+                from = shard.clear_some(from, removed, departures);
+                finish(shard, departures);
+            }
+        return removed;
+    }
+
+    /// Removes the entries whose deadline has passed; returns how many. O(expired).
+    std::size_t purge_expired() {
+        std::size_t removed = 0;
+        const std::int64_t now = expiry_.now();
+        for (Part& shard : shards_)
+            for (bool more = true; more;) {
+                Departures departures;
+                more = shard.purge_some(now, removed, departures);
+                finish(shard, departures);
+                if (!more) shard.reclaim();
+            }
+        return removed;
+    }
+
+    // ---- loads ---------------------------------------------------------------------------------
+
+    /// A ticket for a load of the key with hash h, returned when it goes out of scope.
+    class LoadTicket {
+    public:
+        LoadTicket(Store& store, Hash h) noexcept : shard_(store.shard_of(h)), ticket_(h) {
+            shard_.take_ticket(ticket_);
+        }
+        LoadTicket(const LoadTicket&) = delete;
+        LoadTicket& operator=(const LoadTicket&) = delete;
+        ~LoadTicket() { shard_.return_ticket(ticket_); }
+
+        /// Whether the key was invalidated since.
+        bool doomed() const noexcept { return ticket_.doomed(); }
+
+    private:
+        friend class Store;
+        Part& shard_;
+        Ticket ticket_;
+    };
+
+    /// Stores what was loaded, unless the ticket is doomed; whether it did.
+    bool fill(const LoadTicket& ticket, K&& key, V&& value, std::optional<Ttl> ttl) {
+        return put(std::move(key), std::move(value), ticket.ticket_.hash(), ttl, WriteIf::always,
+                   &ticket.ticket_);
+    }
+
+    // ---- the rest ------------------------------------------------------------------------------
+
+    /// Calls `f(key, value)` for each live entry, without a lock.
+    template <class F>
+    void for_each(F&& f) {
+        each_live(
+            [&](Part&, Slot, const Item& item) { std::invoke(f, item.key, item.value.get()); });
+    }
+
+    std::size_t size() const {
+        std::size_t total = 0;
+        for (const Part& shard : shards_) total += shard.size();
+        return total;
+    }
+
+    std::size_t capacity() const noexcept { return ledger_.capacity(); }
+
+    /// Evicts down to a smaller capacity, or makes room for a larger one.
+    void set_capacity(std::size_t capacity) {
+        detail::check_capacity(capacity);
+        ledger_.set_capacity(clamped(capacity));
+        for (Part& shard : shards_) shard.set_budget(budget());
+        if (ledger_.overdrawn() == 0) return;
+        // What is claimed and not used goes first, then the same share of each shard's entries.
+        Weight used = 0;
+        for (Part& shard : shards_) used += shard.give_back_unused();
+        const double cut = std::min(1.0, static_cast<double>(ledger_.overdrawn()) /
+                                             static_cast<double>(std::max<Weight>(used, 1)));
+        for (Part& shard : shards_) {
+            const Weight mine = shard.allowance();
+            shrink(shard,
+                   mine - std::min(mine, static_cast<Weight>(static_cast<double>(mine) * cut)));
+        }
+        for (Part& shard : shards_)  // what rounding left, and others claimed meanwhile
+            if (const Weight over = ledger_.overdrawn(); over != 0)
+                shrink(shard, shard.allowance() - std::min(over, shard.allowance()));
+    }
+
+    Stats stats() const {
+        Stats stats;
+        counters_.add_to(stats);
+        for (const Part& shard : shards_) shard.add_to(stats);
+        stats.rejections = rejections_.load(std::memory_order_relaxed);
+        stats.listener_failures = listener_failures_.load(std::memory_order_relaxed);
+        return stats;
+    }
+
+    /// Destroys what has left the cache and nobody is reading any more.
+    void synchronize() noexcept {
+        for (Part& shard : shards_) shard.reclaim();
+    }
+
+    std::size_t shards() const noexcept { return shards_.size(); }
+
+    /// Slots in use, live and retired: what the memory is proportional to.
+    std::size_t slots() const {
+        std::size_t total = 0;
+        for (const Part& shard : shards_) total += shard.slots();
+        return total;
+    }
+
+    bool validate() const {
+        return std::all_of(shards_.begin(), shards_.end(),
+                           [](const Part& shard) { return shard.validate(); });
+    }
+
+    const Options& options() const noexcept { return options_; }
+
+private:
+    static Weight clamped(std::size_t capacity) noexcept {
+        return std::min<Weight>(capacity, std::numeric_limits<std::int64_t>::max());
+    }
+
+    std::size_t shard_count() const {
+        if (!Sync::is_shared) return 1;
+        if (options_.shards != 0) return options_.shards;
+        return detail::shard_count(options_.capacity, options_.weigher != nullptr);
+    }
+
+    std::uint64_t salt() const {
+        return options_.seed ? detail::mix(*options_.seed, detail::pi_2) : detail::process_salt();
+    }
+
+    Budget budget() const noexcept { return {ledger_.fair_share(), context_.weighed}; }
+
+    Part& shard_of(Hash h) noexcept { return shards_[h & (shards_.size() - 1)]; }
+
+    Written write(Item& item, WriteRequest<V>& request, std::optional<Ttl> ttl) {
+        const auto times = expiry_.times(ttl, request.hash);
+        request.now = times.now;
+        request.deadline = times.deadline;
+        if (options_.weigher)
+            request.weight = options_.weigher(std::as_const(item.key), item.value.get());
+        Part& shard = shard_of(request.hash);
+        Written written = Written::refused;
+        if (request.weight <= ledger_.capacity()) {
+            for (std::size_t attempt = 0;; ++attempt) {
+                written = write_once(shard, item, request);
+                if (written != Written::no_room) break;
+                if (attempt == shards_.size()) {  // others keep taking what we free
+                    written = Written::refused;
+                    break;
+                }
+                request.may_starve = !take_from_richest(shard, request.weight) || attempt > 1;
+            }
+        }
+        if (written == Written::refused) {
+            rejections_.fetch_add(1, std::memory_order_relaxed);
+            // The key has a newer value, which we do not keep; the older one must not be found.
+            if (request.ticket == nullptr && request.condition != WriteIf::absent)
+                erase(std::as_const(item.key));
+        }
+        return written;
+    }
+
+    Written write_once(Part& shard, Item& item, const WriteRequest<V>& request) {
+        Departures departures;
+        try {
+            const Written written = shard.write(item, request, departures);
+            finish(shard, departures);
+            return written;
+        } catch (...) {
+            finish(shard, departures);
+            throw;
+        }
+    }
+
+    /// Makes the shard with the largest allowance give up what `shard` lacks of a fair share, and
+    /// of `need`. False if no other shard has anything to give.
+    bool take_from_richest(Part& shard, Weight need) {
+        Part* richest = nullptr;
+        Weight most = 0;
+        for (Part& other : shards_)
+            if (&other != &shard && other.allowance() > most) {
+                most = other.allowance();
+                richest = &other;
+            }
+        if (richest == nullptr) return false;
+        const Weight want = std::max(need, ledger_.fair_share() / 8);
+        shrink(*richest, most - std::min(most, want));
+        return true;
+    }
+
+    void shrink(Part& shard, Weight allowance) {
+        const std::int64_t now = expiry_.now();
+        for (bool done = false; !done;) {
+            Departures departures;
+            done = shard.shrink_some(allowance, now, departures);
+            finish(shard, departures);
+        }
+    }
+
+    void expire(Part& shard, Slot s) {
+        Departures departures;
+        shard.expire(s, expiry_.now(), departures);
+        finish(shard, departures);
+    }
+
+    /// One attempt at an update; nothing if the entry changed meanwhile. The guard is held until
+    /// the write, so that the slot that we saw cannot come to hold another entry.
+    template <class Change>
+    std::optional<bool> try_update(K& key, Hash h, Change& change, std::optional<Ttl> ttl) {
+        Part& shard = shard_of(h);
+        Guard guard(readers_);
+        const auto found = shard.look(guard, std::as_const(key), h);
+        std::optional<V> current;
+        if (found.item != nullptr && !shard.expired(found.slot, expiry_.clock()))
+            current.emplace(found.item->value.get());
+        Seen<V> seen{found.slot};
+        if constexpr (ValueCell<V>::overwrites_in_place) seen.value = current;
+        std::optional<V> next = std::invoke(change, std::move(current));
+        if (next) {
+            Item item(std::move(key), std::move(*next), h);
+            WriteRequest<V> request{.hash = h, .condition = WriteIf::unchanged, .seen = &seen};
+            const Written written = write(item, request, ttl);
+            if (written != Written::changed) return written == Written::yes;
+            key = std::move(item.key);
+            return std::nullopt;
+        }
+        Departures departures;
+        const bool removed =
+            shard.erase_unchanged(std::as_const(key), h, seen, expiry_.now(), departures);
+        finish(shard, departures);
+        return removed ? std::optional<bool>(false) : std::nullopt;
+    }
+
+    /// Calls `f(shard, slot, item)` for live entries; each is protected while f runs. Goes no
+    /// further than the slots there were, or it might never end while f, or others, write.
+    template <class F>
+    void each_live(F&& f) {
+        const std::int64_t now = expiry_.now();
+        for (Part& shard : shards_)
+            for (std::size_t from = 0, end = shard.slots(); from < end;) {
+                Guard guard(readers_);
+                const auto found = shard.next_live(static_cast<Slot>(from), guard, now);
+                if (found.item == nullptr || found.slot >= end) break;
+                f(shard, found.slot, *found.item);
+                from = found.slot + std::size_t{1};
+            }
+    }
+
+    void notify(const Item& item, Removal cause) noexcept {
+        try {
+            options_.on_removal(item.key, item.value.get(), cause);
+        } catch (...) {
+            listener_failures_.fetch_add(1, std::memory_order_relaxed);
+        }
+    }
+
+    void finish(Part& shard, Departures& departures) noexcept {
+        for (std::size_t i = 0; i < departures.size(); ++i)
+            notify(shard.item(departures[i].slot), departures[i].cause);
+        if (departures.size() != 0) shard.retire(departures);
+        if (departures.reclaim_due) shard.reclaim();
+    }
+
+    const Options options_;
+    typename Sync::Readers readers_;
+    Ledger ledger_;
+    typename Part::Context context_;
+    Expiry expiry_;
+    HitCounters counters_;
+    std::atomic<std::uint64_t> rejections_{0};
+    std::atomic<std::uint64_t> listener_failures_{0};
+    detail::FixedArray<Part> shards_;
+};
+
+}  // namespace drey

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstddef>
+
+#include "drey/memory/hazards.hpp"
+#include "drey/memory/spin_mutex.hpp"
+
+/// The two ways to share a store: among threads, or not at all. A store is written once, against
+/// the members that these have in common.
+namespace drey {
+
+/// For any number of threads.
+struct Shared {
+    static constexpr bool is_shared = true;
+
+    using Mutex = SpinMutex;
+
+    class Readers {
+    public:
+        explicit Readers(HazardDomain& domain = HazardDomain::process()) noexcept
+            : domain_(&domain) {}
+
+        struct Guard : HazardDomain::Guard {
+            explicit Guard(Readers& readers) : HazardDomain::Guard(*readers.domain_) {}
+        };
+        struct Held : HazardDomain::Held {
+            explicit Held(Readers& readers) noexcept : HazardDomain::Held(*readers.domain_) {}
+        };
+        bool held_by_me(const void* address) { return domain_->held_by_me(address); }
+
+    private:
+        HazardDomain* domain_;
+    };
+};
+
+/// For one thread at a time: no lock, no fence. Calls may still nest, since visitors, listeners
+/// and copy constructors may use the cache, so the guards in being form a list, innermost first.
+struct Unshared {
+    static constexpr bool is_shared = false;
+
+    struct Mutex {
+        void lock() noexcept {}
+        void unlock() noexcept {}
+        bool try_lock() noexcept { return true; }
+    };
+
+    class Readers {
+    public:
+        class Guard {
+        public:
+            explicit Guard(Readers& readers) noexcept
+                : readers_(readers), outer_(readers.innermost_) {
+                readers_.innermost_ = this;
+            }
+            Guard(const Guard&) = delete;
+            Guard& operator=(const Guard&) = delete;
+            ~Guard() { readers_.innermost_ = outer_; }
+            void protect(const void* address) noexcept { address_ = address; }
+            std::size_t lane() const noexcept { return 0; }
+
+        private:
+            friend class Readers;
+            Readers& readers_;
+            const Guard* outer_;
+            const void* address_ = nullptr;
+        };
+        struct Held {
+            explicit Held(const Readers& of) noexcept : readers(of) {}
+            bool contains(const void* address) const noexcept {
+                return readers.held_by_me(address);
+            }
+            const Readers& readers;
+        };
+        bool held_by_me(const void* address) const noexcept {
+            for (const Guard* guard = innermost_; guard != nullptr; guard = guard->outer_)
+                if (guard->address_ == address) return true;
+            return false;
+        }
+
+    private:
+        const Guard* innermost_ = nullptr;
+    };
+};
+
+}  // namespace drey

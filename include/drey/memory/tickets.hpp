@@ -1,0 +1,64 @@
+#pragma once
+
+#include <atomic>
+
+#include "drey/types.hpp"
+
+namespace drey {
+
+/// A load in flight, as the store sees it: taken before the loader runs, shown when its value is
+/// to be kept. Whatever invalidates the key meanwhile dooms the ticket, under the shard's lock, and
+/// a doomed ticket fills nothing: an invalidation cannot lose to a load.
+class Ticket {
+public:
+    explicit Ticket(Hash h) noexcept : hash_(h) {}
+    Ticket(const Ticket&) = delete;
+    Ticket& operator=(const Ticket&) = delete;
+
+    Hash hash() const noexcept { return hash_; }
+
+    /// Whether the key was invalidated since the ticket was taken. Acquire, paired with the
+    /// release in `doom`: who sees the doom sees what the invalidator did before.
+    bool doomed() const noexcept { return doomed_.load(std::memory_order_acquire); }
+
+private:
+    friend class Tickets;
+
+    const Hash hash_;
+    std::atomic<bool> doomed_{false};
+    Ticket* next_ = nullptr;
+    Ticket* previous_ = nullptr;
+};
+
+/// The tickets that are out for one shard's keys, in an intrusive list: nothing here allocates.
+/// For the holder of the shard's lock; O(tickets out) where there are any, nothing where not. Two
+/// keys with one hash doom each other's loads, which costs a load and no correctness.
+class Tickets {
+public:
+    void add(Ticket& ticket) noexcept {
+        ticket.next_ = first_;
+        if (first_ != nullptr) first_->previous_ = &ticket;
+        first_ = &ticket;
+    }
+
+    void remove(Ticket& ticket) noexcept {
+        (ticket.previous_ != nullptr ? ticket.previous_->next_ : first_) = ticket.next_;
+        if (ticket.next_ != nullptr) ticket.next_->previous_ = ticket.previous_;
+        ticket.next_ = ticket.previous_ = nullptr;
+    }
+
+    void doom(Hash h) noexcept {
+        for (Ticket* ticket = first_; ticket != nullptr; ticket = ticket->next_)
+            if (ticket->hash_ == h) ticket->doomed_.store(true, std::memory_order_release);
+    }
+
+    void doom_all() noexcept {
+        for (Ticket* ticket = first_; ticket != nullptr; ticket = ticket->next_)
+            ticket->doomed_.store(true, std::memory_order_release);
+    }
+
+private:
+    Ticket* first_ = nullptr;
+};
+
+}  // namespace drey

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <type_traits>
+#include <variant>
+
+#include "drey/clock.hpp"
+#include "drey/memory/entry.hpp"
+#include "drey/memory/tickets.hpp"
+#include "drey/types.hpp"
+
+namespace drey {
+
+/// When a write may go ahead, decided under the lock.
+enum class WriteIf {
+    always,     ///< whatever is there
+    absent,     ///< unless a live entry is there
+    unchanged,  ///< if what is under the key is what the caller saw
+};
+
+/// How a write ended.
+enum class Written {
+    yes,
+    present,  ///< WriteIf::absent: something is there
+    changed,  ///< WriteIf::unchanged: something else is there
+    doomed,   ///< the ticket's key was invalidated
+    refused,  ///< the policy did not admit it
+    no_room,  ///< the shard's allowance cannot hold it; the store must find it more
+};
+
+/// What a caller saw under a key, to make sure later that it is still so. The caller protects the
+/// slot meanwhile, so that it cannot come to hold another entry; a value that is overwritten in
+/// place is compared itself.
+template <class V>
+struct Seen {
+    Slot slot = no_slot;
+};
+template <class V>
+requires ValueCell<V>::overwrites_in_place struct Seen<V> {
+    Slot slot = no_slot;
+    std::optional<V> value = {};
+};
+
+/// One write, as the store prepared it outside the lock.
+template <class V>
+struct WriteRequest {
+    Hash hash;
+    Weight weight = 1;
+    Deadline deadline = no_deadline;
+    std::int64_t now = 0;
+    WriteIf condition = WriteIf::always;
+    const Seen<V>* seen = nullptr;  // for WriteIf::unchanged
+    const Ticket* ticket = nullptr;
+    bool may_starve = false;  // evict here even if this shard is poor
+};
+
+}  // namespace drey

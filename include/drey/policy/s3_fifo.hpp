@@ -1,0 +1,176 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "drey/policy/ghost.hpp"
+#include "drey/policy/marks.hpp"
+#include "drey/policy/policy.hpp"
+#include "drey/policy/slot_rings.hpp"
+
+namespace drey {
+
+/// The numbers S3-FIFO leaves open.
+struct S3FifoTuning {
+    unsigned promote_at = 1;      ///< hits in S that earn a place in M, 1 to 3; the paper has 2
+    bool refuse_heavy = false;    ///< turn away what is heavier than S, as libCacheSim does
+    unsigned small_percent = 10;  ///< S's share of the capacity
+    unsigned ghost_percent = 90;  ///< what G remembers, in parts of the capacity
+};
+
+/// S3-FIFO (Yang, Zhang, Qiu, Yue, Rashmi, "FIFO queues are all you need for cache eviction",
+/// SOSP 2023): a small queue S tries out newcomers, a main queue M keeps what was hit there, a
+/// ghost G remembers whom S threw out; who returns while G remembers goes straight to M. Hits only
+/// count, up to 3; M puts the hit back at its head for one count each.
+///
+/// Where we differ from the paper and its authors' code:
+///  - One hit in S suffices. It misses less on real traces on average, and never much more.
+///  - S is at least 1, so caches of under 20 work.
+///  - What is heavier than S is admitted into S like anything else: a cache must not silently
+///    refuse what fits, and S outgrows its share anyway until M has filled. `refuse_heavy` turns
+///    it away, as theirs does.
+///
+/// O(1) amortised; 10 bytes a slot (18 with weights), and 9 for each remembered key (17).
+///
+/// Invariants: used_[q] is what the entries in queue q weigh; queue_of_[s] says where s is.
+template <S3FifoTuning tuning = S3FifoTuning{}>
+class BasicS3Fifo {
+    static_assert(tuning.promote_at >= 1 && tuning.promote_at <= 3,
+                  "drey: S3FifoTuning::promote_at must be 1 to 3");
+    static_assert(tuning.small_percent <= 100,
+                  "drey: S3FifoTuning::small_percent must be at most 100");
+
+public:
+    static constexpr OnHit on_hit = OnHit::marks;
+
+    void budget(Budget b) {
+        if (b.weighed) weights_.resize(queue_of_.size());
+        weighed_ = b.weighed;
+        small_most_ = std::max<Weight>(1, percent(b.capacity, tuning.small_percent));
+        main_most_ = b.capacity - std::min(small_most_, b.capacity);
+        ghost_.budget({percent(b.capacity, tuning.ghost_percent), b.weighed});
+    }
+
+    void grow(std::size_t slots) {
+        queues_.grow(slots);
+        hits_.grow(slots);
+        if (slots <= queue_of_.size()) return;
+        if (weighed_) weights_.resize(slots);
+        queue_of_.resize(slots);
+    }
+
+    /// A key that G remembers will be inserted into M. Asked now, since the evictions that make
+    /// room for it may push it out of G.
+    bool admit(Hash h, Weight w) noexcept {
+        returns_ = ghost_.remove(h);
+        return !tuning.refuse_heavy || w <= small_most_;
+    }
+
+    void inserted(Slot s, Hash, Weight w) noexcept {
+        hits_.start(s);
+        if (weighed_) weights_[s] = w;
+        enter(std::exchange(returns_, false) ? main : small, s);
+    }
+
+    void moved(Slot from, Slot to, Weight w) noexcept {
+        queues_.replace(from, to);
+        hits_.start(to, hits_.get(from));
+        queue_of_[to] = queue_of_[from];
+        used_[queue_of_[from]] -= weight(from);
+        if (weighed_) weights_[to] = w;
+        used_[queue_of_[to]] += weight(to);
+    }
+
+    void erased(Slot s) noexcept {
+        used_[queue_of_[s]] -= weight(s);
+        queues_.erase(s);
+    }
+
+    void hit(Slot s, Hash) noexcept { hits_.touch(s); }
+
+    Slot evict() noexcept {
+        for (;;) {
+            const bool from_main = used_[main] > main_most_ || queues_.empty(small);
+            const Slot victim = from_main ? evict_from_main() : evict_from_small();
+            if (victim != no_slot) return victim;
+        }
+    }
+
+    void evicted(Slot s, Hash h) noexcept {
+        if (queue_of_[s] == small) ghost_.add(h, weight(s));
+    }
+
+    bool validate() const {
+        if (!queues_.validate() || !ghost_.validate()) return false;
+        for (const Queue queue : {small, main}) {
+            Weight used = 0;
+            for (Slot s = queues_.front(queue); s != no_slot; s = queues_.after(s)) {
+                if (queue_of_[s] != queue) return false;
+                used += weight(s);
+            }
+            if (used != used_[queue]) return false;
+        }
+        return true;
+    }
+
+private:
+    enum Queue : std::uint8_t { small, main };
+
+    /// Rounded down, without overflow.
+    static constexpr Weight percent(Weight of, unsigned parts) noexcept {
+        return of / 100 * parts + of % 100 * parts / 100;
+    }
+
+    Weight weight(Slot s) const noexcept { return weighed_ ? weights_[s] : 1; }
+
+    void enter(Queue queue, Slot s) noexcept {
+        queues_.push_front(queue, s);
+        queue_of_[s] = queue;
+        used_[queue] += weight(s);
+    }
+
+    /// `no_slot` when all of S has earned a place in M.
+    Slot evict_from_small() noexcept {
+        while (!queues_.empty(small)) {
+            const Slot oldest = queues_.back(small);
+            erased(oldest);
+            if (hits_.get(oldest) < tuning.promote_at) return oldest;
+            hits_.set(oldest, 0);
+            enter(main, oldest);
+        }
+        return no_slot;
+    }
+
+    Slot evict_from_main() noexcept {
+        // Counts run out in three rounds, unless other threads add to them all the while.
+        for (std::size_t left = 4 * queue_of_.size();; --left) {
+            const Slot oldest = queues_.back(main);
+            queues_.erase(oldest);
+            const std::uint8_t hits = hits_.get(oldest);
+            if (hits == 0 || left == 0) {
+                used_[main] -= weight(oldest);
+                return oldest;
+            }
+            hits_.set(oldest, static_cast<std::uint8_t>(hits - 1));
+            queues_.push_front(main, oldest);
+        }
+    }
+
+    SlotRings<2> queues_;  // newest in front
+    Marks<3> hits_;
+    std::vector<std::uint8_t> queue_of_;
+    std::vector<Weight> weights_;  // only when weighed
+    Ghost ghost_;
+    Weight used_[2] = {};
+    Weight small_most_ = 1;
+    Weight main_most_ = 0;
+    bool weighed_ = false;
+    bool returns_ = false;  // what admit found out about the key inserted next
+};
+
+using S3Fifo = BasicS3Fifo<>;
+
+}  // namespace drey

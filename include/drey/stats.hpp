@@ -1,0 +1,50 @@
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace drey {
+
+/// Why an entry left.
+enum class Removal {
+    replaced,  ///< overwritten by another value for its key
+    erased,    ///< erase, erase_if, take, or an update that returned nothing
+    evicted,   ///< the policy's victim
+    expired,   ///< past its deadline
+    cleared,   ///< clear
+};
+inline constexpr std::size_t removal_causes = 5;
+
+/// What a cache has counted since it was made. A plain value: take two and subtract them.
+///
+/// The counters are exact once the threads that counted have been joined; while they run, each is
+/// a moment's truth of its own.
+struct Stats {
+    std::uint64_t hits = 0;
+    std::uint64_t misses = 0;
+    std::uint64_t insertions = 0;          ///< writes that were kept, overwrites included
+    std::uint64_t rejections = 0;          ///< writes that were not: too heavy, or not admitted
+    std::uint64_t loads = 0;               ///< loaders that returned
+    std::uint64_t load_failures = 0;       ///< loaders that threw
+    std::uint64_t dropped_loads = 0;       ///< results not kept: the key was invalidated meanwhile
+    std::chrono::nanoseconds load_time{};  ///< spent in loaders, failed ones included
+    std::uint64_t listener_failures = 0;   ///< exceptions out of `on_removal`, swallowed
+    std::array<std::uint64_t, removal_causes> removals{};  ///< by cause
+
+    /// Removals for one cause.
+    constexpr std::uint64_t removed(Removal cause) const noexcept {
+        return removals[static_cast<std::size_t>(cause)];
+    }
+    constexpr std::uint64_t evictions() const noexcept { return removed(Removal::evicted); }
+    constexpr std::uint64_t expirations() const noexcept { return removed(Removal::expired); }
+
+    /// Hits per look-up, in [0, 1]; 0 before the first look-up.
+    constexpr double hit_ratio() const noexcept {
+        const std::uint64_t lookups = hits + misses;
+        return lookups == 0 ? 0.0 : static_cast<double>(hits) / static_cast<double>(lookups);
+    }
+};
+
+}  // namespace drey

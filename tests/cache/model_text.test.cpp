@@ -1,0 +1,13 @@
+#include "drey/drey.hpp"
+#include "support/catch.hpp"
+#include "support/model.hpp"
+
+TEMPLATE_TEST_CASE("cache of texts that may collide does what the model says", "[model]",
+                   drey::Fifo, drey::Lru, drey::Mru, drey::Lfu, drey::Random, drey::Sieve,
+                   drey::S3Fifo) {
+    const auto wrong =
+        model::run<TestType, drey::Memory<TestType, model::NarrowHash>, model::Texts>(
+            model::random_seed(), model::operations());
+    if (!wrong.empty()) FAIL(wrong);
+    SUCCEED();
+}

@@ -1,0 +1,119 @@
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+
+#include "drey/drey.hpp"
+#include "support/alloc_failure.hpp"
+#include "support/catch.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using support::Allocations;
+
+/// How often `call` allocated.
+template <class Call>
+std::size_t allocations(Call&& call) {
+    constexpr std::size_t plenty = std::numeric_limits<std::size_t>::max() - 1;
+    Allocations::left = plenty;
+    call();
+    const std::size_t used = plenty - Allocations::left;
+    Allocations::left = Allocations::never;
+    return used;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("look-ups allocate nothing", "[allocations]", drey::Lru, drey::S3Fifo,
+                   drey::Local<drey::Lfu>) {
+    drey::ManualClock clock;
+    drey::Cache<std::uint64_t, std::uint64_t, TestType> cache{{.capacity = 100, .clock = clock}};
+    for (std::uint64_t key = 0; key < 50; ++key) {
+        cache.put(key, key);
+        cache.put(key + 50, key, {.ttl = 1s});
+    }
+    cache.get(1);  // a thread's first look-up registers it
+    std::uint64_t sum = 0;
+    CHECK(allocations([&] {
+              for (std::uint64_t key = 0; key < 200; ++key) {
+                  sum += cache.get(key).value_or(0);
+                  sum += cache.find(key).has_value();
+                  sum += cache.contains(key);
+                  cache.visit(key, [&](std::uint64_t value) { sum += value; });
+              }
+              sum += cache.get_or_load(1, [] { return std::uint64_t{0}; });
+          }) == 0);
+    clock.advance(1s);
+    CHECK(allocations([&] {
+              for (std::uint64_t key = 0; key < 200; ++key) sum += cache.get(key).value_or(0);
+          }) == 0);
+    CHECK(sum > 0);
+}
+
+TEMPLATE_TEST_CASE("look-ups of texts by texts allocate nothing", "[allocations]", drey::Lru,
+                   drey::Local<>) {
+    drey::Cache<std::string, std::uint64_t, TestType> cache{{.capacity = 10}};
+    const std::string text = "a key that is too long for a small string";
+    const std::string_view view = text;
+    const char* const c_string = text.c_str();
+    cache.put(text, 1);
+    cache.get(text);
+    CHECK(allocations([&] {
+              cache.get(view);
+              cache.get(c_string);
+              cache.get("another key that is too long for a small string");
+              cache.contains(c_string);
+              cache.visit(c_string, [](std::uint64_t) {});
+              cache.get_or_load(view, [] { return std::uint64_t{0}; });
+              cache.get_or_load(c_string, [] { return std::uint64_t{0}; });
+              cache.erase("another key that is too long for a small string");
+              cache.take(view);
+          }) == 0);
+}
+
+TEMPLATE_TEST_CASE("full cache of trivial types puts, overwrites and erases without allocating",
+                   "[allocations]", drey::Fifo, drey::Lru, drey::Lfu, drey::Random, drey::Sieve,
+                   drey::Local<drey::Lru>) {
+    drey::Cache<std::uint64_t, std::uint64_t, TestType> cache{{.capacity = 1000}};
+    std::uint64_t key = 0;
+    const auto put_many = [&] {
+        for (int i = 0; i < 3000; ++i) {
+            cache.put(key, key);
+            cache.put(key, key + 1);
+            if (key % 7 == 0) cache.erase(key);
+            ++key;
+        }
+    };
+    put_many();  // fills it, and what it keeps in reserve
+    CHECK(allocations(put_many) == 0);
+}
+
+TEMPLATE_TEST_CASE("filling a cache allocates far less often than once a put", "[allocations]",
+                   drey::Fifo, drey::Lru, drey::Mru, drey::Lfu, drey::Random, drey::Sieve,
+                   drey::S3Fifo, drey::Local<>) {
+    drey::Cache<std::uint64_t, std::uint64_t, TestType> cache{{.capacity = 10'000}};
+    const std::size_t made = allocations([&] {
+        for (std::uint64_t key = 0; key < 30'000; ++key) cache.put(key, key, {.ttl = 1h});
+    });
+    INFO("allocations " << made);
+    CHECK(made < 1000);
+}
+
+TEST_CASE("listener and weigher cost no allocation a put", "[allocations]") {
+    std::size_t calls = 0;
+    drey::Cache<std::uint64_t, std::uint64_t> cache{
+        {.capacity = 1000,
+         .weigher = [](std::uint64_t, std::uint64_t) { return drey::Weight{1}; },
+         .on_removal = [&](std::uint64_t, std::uint64_t, drey::Removal) { ++calls; }}};
+    std::uint64_t key = 0;
+    const auto put_many = [&] {
+        for (int i = 0; i < 3000; ++i, ++key) cache.put(key, key);
+    };
+    put_many();
+    put_many();
+    CHECK(allocations(put_many) <= 1);  // the ghosts may still be growing
+    CHECK(calls > 0);
+}

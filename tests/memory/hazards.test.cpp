@@ -1,0 +1,427 @@
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "drey/cache.hpp"
+#include "drey/memory/hazards.hpp"
+#include "drey/memory/spin_mutex.hpp"
+#include "drey/policy/lru.hpp"
+#include "drey/policy/sieve.hpp"
+#include "support/catch.hpp"
+#include "support/counted.hpp"
+#include "support/threads.hpp"
+
+namespace {
+
+using drey::HazardDomain;
+using Fences = HazardDomain::Fences;
+using Guard = HazardDomain::Guard;
+using Held = HazardDomain::Held;
+
+/// Guards nested `depth` deep, each of which protects one of `addresses`; runs `f` inside.
+template <class F>
+void nested(HazardDomain& domain, const char* addresses, std::size_t depth, F&& f) {
+    if (depth == 0) return f();
+    Guard guard(domain);
+    guard.protect(addresses);
+    nested(domain, addresses + 1, depth - 1, f);
+}
+
+}  // namespace
+
+TEST_CASE("an address is held while a guard protects it") {
+    HazardDomain domain;
+    const int a = 1, b = 2;
+    CHECK_FALSE(Held(domain).contains(&a));
+    {
+        Guard guard(domain);
+        CHECK_FALSE(Held(domain).contains(&a));
+        guard.protect(&a);
+        CHECK(Held(domain).contains(&a));
+        CHECK_FALSE(Held(domain).contains(&b));
+        guard.protect(&b);
+        CHECK_FALSE(Held(domain).contains(&a));
+        CHECK(Held(domain).contains(&b));
+    }
+    CHECK_FALSE(Held(domain).contains(&b));
+}
+
+TEST_CASE("an address is held while another thread's guard protects it", "[concurrent]") {
+    HazardDomain domain;
+    const int a = 1;
+    support::Gate protects, checked;
+    std::thread reader([&] {
+        Guard guard(domain);
+        guard.protect(&a);
+        protects.open();
+        checked.wait();
+    });
+    protects.wait();
+    CHECK(Held(domain).contains(&a));
+    CHECK_FALSE(domain.held_by_me(&a));
+    checked.open();
+    reader.join();
+    CHECK_FALSE(Held(domain).contains(&a));
+}
+
+TEST_CASE("guards nest deeper than a record has cells, and than a list of hazards is long") {
+    HazardDomain domain;
+    const std::vector<char> addresses(400);
+    for (const std::size_t depth : {1u, 4u, 5u, 6u, 20u, 255u, 256u, 257u, 400u, 7u}) {
+        std::size_t held = 0, mine = 0;
+        bool one_more = true;
+        nested(domain, addresses.data(), depth, [&] {
+            const Held now(domain);
+            for (const char& address : addresses) {
+                held += now.contains(&address);
+                mine += domain.held_by_me(&address);
+            }
+            one_more = now.contains(&one_more) || domain.held_by_me(&one_more);
+        });
+        CHECK(held == depth);
+        CHECK(mine == depth);
+        CHECK_FALSE(one_more);
+        const Held none(domain);
+        for (const char& address : addresses) REQUIRE_FALSE(none.contains(&address));
+    }
+}
+
+TEST_CASE("nested guards of other threads are not mine", "[concurrent]") {
+    HazardDomain domain;
+    const std::vector<char> addresses(20);
+    support::Gate protects, checked;
+    std::thread reader([&] {
+        nested(domain, addresses.data(), addresses.size(), [&] {
+            protects.open();
+            checked.wait();
+        });
+    });
+    protects.wait();
+    for (const char& address : addresses) {
+        CHECK(Held(domain).contains(&address));
+        CHECK_FALSE(domain.held_by_me(&address));
+    }
+    checked.open();
+    reader.join();
+}
+
+TEST_CASE("records of threads that ended and of guards nested deep are used again", "[concurrent]") {
+    HazardDomain domain;
+    std::set<std::size_t> lanes;
+    for (int i = 0; i < 50; ++i)
+        support::elsewhere([&] {
+            const char addresses[20] = {};
+            nested(domain, addresses, 20, [&] { lanes.insert(Guard(domain).lane()); });
+            lanes.insert(Guard(domain).lane());
+        });
+    for (const std::size_t lane : lanes) CHECK(lane < 20);
+}
+
+TEST_CASE("no two threads have one lane at a time", "[concurrent]") {
+    HazardDomain domain;
+    std::array<std::atomic<int>, 64> users{};
+    support::Failures failures;
+    support::in_threads(8, [&](std::size_t) {
+        for (std::size_t i = 0; i < support::ops(100); ++i)
+            std::thread([&] {
+                for (int j = 0; j < 10; ++j) {
+                    Guard guard(domain);
+                    failures.expect(guard.lane() < users.size());
+                    failures.expect(users[guard.lane()]++ == 0);
+                    --users[guard.lane()];
+                }
+            }).join();
+    });
+    CHECK(failures.count() == 0);
+}
+
+TEST_CASE("one thread may use many domains by turns, and domains may come and go", "[concurrent]") {
+    const int a = 1;
+    auto first = std::make_unique<HazardDomain>();
+    HazardDomain second;
+    for (int i = 0; i < 50; ++i) {
+        {
+            Guard one(*first), two(second), three(*first);
+            one.protect(&a);
+            CHECK(Held(*first).contains(&a));
+            CHECK_FALSE(Held(second).contains(&a));
+            two.protect(&a);
+            CHECK(Held(second).contains(&a));
+            CHECK(second.held_by_me(&a));
+        }
+        support::elsewhere([&] { Guard guard(*first); });
+        first = std::make_unique<HazardDomain>();  // often at the same address
+        CHECK_FALSE(first->held_by_me(&a));
+        CHECK_FALSE(Held(*first).contains(&a));
+    }
+}
+
+namespace {
+
+/// Calls `at_exit` when the thread ends.
+struct AtThreadExit {
+    std::function<void()> at_exit;
+    ~AtThreadExit() {
+        if (at_exit) at_exit();
+    }
+};
+thread_local AtThreadExit before_records;
+
+}  // namespace
+
+TEST_CASE("a thread's last destructors may still use guards and caches", "[concurrent]") {
+    HazardDomain domain;
+    drey::Cache<int, std::string, drey::Lru> cache{{.capacity = 100}};
+    std::atomic<std::size_t> most{0};
+    std::atomic<int> right{0};
+    constexpr int threads = 50;
+    for (int i = 0; i < threads; ++i)
+        support::elsewhere([&] {
+            // Made before the thread's records, so destroyed after them.
+            before_records.at_exit = [&] {
+                const char addresses[10] = {};
+                nested(domain, addresses, 10, [&] {
+                    right += domain.held_by_me(&addresses[0]) && domain.held_by_me(&addresses[9]);
+                    most = std::max(most.load(), Guard(domain).lane());
+                });
+                right += !domain.held_by_me(&addresses[0]);
+                cache.put(1, "one");
+                right += cache.get(1) == "one";
+                right += cache.take(1) == "one";
+            };
+            Guard guard(domain);
+            cache.get(1);
+        });
+    CHECK(right == 4 * threads);
+    CHECK(most < 20);  // nothing was lost on the way
+    CHECK(cache.validate());
+}
+
+// ---- litmus tests ------------------------------------------------------------------------------
+
+namespace {
+
+/// Publishes nodes at one place, and gives what was there before to its reclaimer; a node that is
+/// free is overwritten at once. Nodes are plain memory: who reads one that was given away reads
+/// nonsense, and ThreadSanitizer says so.
+class Litmus {
+public:
+    explicit Litmus(Fences fences) : domain(fences) { published_ = fill(nodes_.data()); }
+
+    /// Replaces the published node and reclaims what can be. For one thread at a time.
+    void write() {
+        Node* fresh = nullptr;
+        for (Node& node : nodes_)
+            if (node.free) fresh = &node;
+        if (fresh != nullptr) {
+            Node* old = published_.exchange(fill(fresh), std::memory_order_acq_rel);
+            old->retired = true;
+        }
+        const Held held(domain);
+        for (Node& node : nodes_)
+            if (node.retired && !held.contains(&node)) {
+                node.number = node.check = 0xbad;
+                node.retired = false;
+                node.free = true;
+            }
+    }
+
+    /// Whether the published node could be read whole.
+    bool read() {
+        Guard guard(domain);
+        for (;;) {
+            const Node* node = published_.load(std::memory_order_acquire);
+            guard.protect(node);
+            if (published_.load(std::memory_order_acquire) != node) continue;
+            const std::uint64_t number = node->number;
+            return node->check == ~number;
+        }
+    }
+
+    HazardDomain domain;
+
+private:
+    struct Node {
+        std::uint64_t number = 0, check = 0;
+        bool free = true, retired = false;
+    };
+
+    Node* fill(Node* node) {
+        node->free = false;
+        node->number = ++written_;
+        node->check = ~node->number;
+        return node;
+    }
+
+    std::array<Node, 4> nodes_{};
+    std::uint64_t written_ = 0;
+    std::atomic<Node*> published_{nullptr};
+};
+
+constexpr std::array all_fences{Fences::asymmetric_if_possible, Fences::symmetric};
+
+}  // namespace
+
+TEST_CASE("protect and check, against unlink and scan", "[concurrent]") {
+    for (const Fences fences : all_fences) {
+        Litmus litmus(fences);
+        support::Failures failures;
+        std::atomic<bool> stop{false};
+        support::in_threads(4, [&](std::size_t thread) {
+            if (thread == 0) {
+                for (std::size_t i = 0; i < support::ops(80'000); ++i) litmus.write();
+                stop = true;
+            } else {
+                while (!stop) failures.expect(litmus.read());
+            }
+        });
+        CHECK(failures.count() == 0);
+    }
+}
+
+TEST_CASE("the only thread of a domain reclaims while others come and go", "[concurrent]") {
+    // The reclaimer goes without the heavy fence while it counts itself alone; each newcomer reads
+    // at once, as near to being counted as can be.
+    for (const Fences fences : all_fences) {
+        Litmus litmus(fences);
+        support::Failures failures;
+        litmus.read();
+        for (std::size_t i = 0; i < support::ops(400); ++i) {
+            std::atomic<bool> done{false};
+            std::thread newcomer([&] {
+                failures.expect(litmus.read());
+                done = true;
+            });
+            do {
+                litmus.write();
+                std::this_thread::yield();
+            } while (!done);
+            newcomer.join();
+        }
+        CHECK(failures.count() == 0);
+    }
+}
+
+TEST_CASE("guards nested deep, whose records come and go, against unlink and scan", "[concurrent]") {
+    for (const Fences fences : all_fences) {
+        Litmus litmus(fences);
+        support::Failures failures;
+        std::atomic<bool> stop{false};
+        support::in_threads(3, [&](std::size_t thread) {
+            if (thread == 0) {
+                for (std::size_t i = 0; i < support::ops(40'000); ++i) litmus.write();
+                stop = true;
+            } else {
+                const char addresses[8] = {};
+                while (!stop)
+                    nested(litmus.domain, addresses, sizeof addresses, [&] { failures.expect(litmus.read()); });
+            }
+        });
+        CHECK(failures.count() == 0);
+    }
+}
+
+TEST_CASE("store buffering is impossible with a fence on both sides", "[concurrent]") {
+    // The bare pattern of protect/check and unlink/scan: each side stores, fences, and loads what
+    // the other stores. Both must not load the old value.
+    for (const Fences fences : all_fences) {
+        HazardDomain domain(fences);
+        const int node = 0;
+        std::atomic<bool> unlinked{false};
+        std::atomic<int> round_of_reader{0}, round_of_writer{0};
+        bool reader_saw_it_linked = false, writer_saw_it_held = false;
+        std::size_t both = 0;
+        const int rounds = static_cast<int>(support::ops(20'000));
+        const auto await = [](std::atomic<int>& round, int at_least) {
+            for (int spins = 0; round.load(std::memory_order_acquire) < at_least;)
+                if (++spins > 100) std::this_thread::yield();
+        };
+        std::thread reader([&] {
+            for (int i = 1; i <= rounds; ++i) {
+                Guard guard(domain);
+                await(round_of_writer, 2 * i - 1);
+                guard.protect(&node);
+                reader_saw_it_linked = !unlinked.load(std::memory_order_acquire);
+                round_of_reader.store(i, std::memory_order_release);
+                await(round_of_writer, 2 * i);
+            }
+        });
+        for (int i = 1; i <= rounds; ++i) {
+            unlinked.store(false, std::memory_order_relaxed);
+            round_of_writer.store(2 * i - 1, std::memory_order_release);
+            unlinked.store(true, std::memory_order_release);
+            writer_saw_it_held = Held(domain).contains(&node);
+            await(round_of_reader, i);
+            both += reader_saw_it_linked && !writer_saw_it_held;
+            round_of_writer.store(2 * i, std::memory_order_release);
+        }
+        reader.join();
+        CHECK(both == 0);
+    }
+}
+
+TEST_CASE("a store keeps what its readers read, with either kind of fence", "[concurrent]") {
+    using Store = drey::Store<std::uint64_t, support::Counted, drey::Sieve, drey::DefaultHash, drey::DefaultEqual, drey::Shared>;
+    for (const Fences fences : all_fences) {
+        HazardDomain domain(fences);
+        {
+            Store store({.capacity = 64, .shards = 2}, drey::Shared::Readers(domain));
+            support::Failures failures;
+            support::in_threads(6, [&](std::size_t thread) {
+                support::Random random(thread);
+                for (std::size_t i = 0; i < support::ops(20'000); ++i) {
+                    std::uint64_t key = random.below(100);
+                    if (thread % 2 == 0) {
+                        if (random.below(8) == 0)
+                            store.erase(key);
+                        else
+                            store.put(std::move(key), support::Counted(key), {}, drey::WriteIf::always);
+                    } else {
+                        store.read(key, store.hash(key), [&](const support::Counted& value) {
+                            failures.expect(value.whole() && value.number() == key);
+                        });
+                    }
+                }
+            });
+            CHECK(failures.count() == 0);
+            CHECK(store.validate());
+            store.synchronize();
+            CHECK(support::Counted::alive() == static_cast<long>(store.size()));
+        }
+        CHECK(support::Counted::alive() == 0);
+    }
+}
+
+// ---- the lock ----------------------------------------------------------------------------------
+
+TEST_CASE("a spin mutex excludes, and wakes who sleeps on it", "[concurrent]") {
+    drey::SpinMutex mutex;
+    std::uint64_t counter = 0;  // plain: only the mutex guards it
+    std::atomic<std::uint64_t> tried{0};
+    constexpr std::size_t threads = 8;
+    const std::size_t rounds = support::ops(20'000);
+    support::in_threads(threads, [&](std::size_t) {
+        for (std::size_t i = 0; i < rounds; ++i) {
+            mutex.lock();
+            ++counter;
+            if (i % 64 == 0) std::this_thread::yield();  // so that others go to sleep
+            mutex.unlock();
+            if (mutex.try_lock()) {
+                ++counter;
+                ++tried;
+                mutex.unlock();
+            }
+        }
+    });
+    CHECK(counter == threads * rounds + tried);
+    CHECK(mutex.try_lock());
+    CHECK_FALSE(mutex.try_lock());
+    mutex.unlock();
+}
