@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "throughput/cases.hpp"
@@ -161,9 +162,8 @@ std::vector<Metric> make_metrics() {
                                {workload, threads, "absl map"}});
     }
     for (const auto workload : {hits, Workload::readthrough, Workload::churn})
-        metrics.push_back({std::string(name(workload)) + ".8t.vs_2t",
-                           {workload, 8, self},
-                           {workload, 2, self}});
+        metrics.push_back(
+            {std::string(name(workload)) + ".8t.vs_2t", {workload, 8, self}, {workload, 2, self}});
     return metrics;
 }
 
@@ -181,8 +181,7 @@ const Series* find(const Results& results, const Term& term) {
         return results.find(term.workload, Numbers::name, term.threads, term.contender);
     const Series* best = nullptr;
     for (const std::string& peer : bounded_peers) {
-        const Series* const found =
-            results.find(term.workload, Numbers::name, term.threads, peer);
+        const Series* const found = results.find(term.workload, Numbers::name, term.threads, peer);
         if (found && (!best || median(found->rates) > median(best->rates))) best = found;
     }
     return best;
@@ -226,8 +225,7 @@ void print_table(std::FILE* out, const std::vector<Case>& cases, const Results& 
         if (heading != group) {
             heading = group;
             std::fprintf(out, "\n%-24s", group.c_str());
-            for (const unsigned threads : thread_counts)
-                std::fprintf(out, "%6u thr", threads);
+            for (const unsigned threads : thread_counts) std::fprintf(out, "%6u thr", threads);
             std::fputs("   hit ratio\n", out);
         }
         std::fprintf(out, "  %-22s%s", first.contender.c_str(), cells.c_str());
@@ -281,8 +279,15 @@ bool is_wanted(const Case& which, const Options& options, const std::vector<Metr
 
 int run(const Options& options) {
     const std::vector<Metric> metrics = make_metrics();
-    std::vector<Case> cases = number_cases();
-    for (Case& more : text_cases()) cases.push_back(std::move(more));
+    std::vector<Case> cases = all_cases();
+    // The contenders of a workload one after the other, so that drift hits them alike.
+    std::sort(cases.begin(), cases.end(), [](const Case& a, const Case& b) {
+        const auto place = [](const Case& of) {
+            return std::tuple(std::string_view(of.types) != Numbers::name, of.workload, of.threads,
+                              of.contender != default_policy, of.contender);
+        };
+        return place(a) < place(b);
+    });
     std::erase_if(cases, [&](const Case& which) { return !is_wanted(which, options, metrics); });
 
     Results results;

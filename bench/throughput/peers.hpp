@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -16,6 +17,7 @@
 
 #if DREY_BENCH_ABSL
 #include <absl/container/flat_hash_map.h>
+#include <absl/strings/string_view.h>
 #endif
 #if DREY_BENCH_ROCKSDB
 #include <rocksdb/cache.h>
@@ -36,7 +38,7 @@
 ///     bool read(view, wrong)    whether the item's key has a value; `wrong` keeps a bit if it is
 ///                               not the one that belongs to the key. Values are read in place,
 ///                               numbers copied.
-///     void put(view)            stores the key's value; only if `writable`
+///     void put(view)            stores the key's value; not all can
 ///     Contender& at(thread)     what the thread is to use
 ///
 /// Where a library leaves a choice, it is made in its favour.
@@ -48,10 +50,22 @@ struct Setup {
     bool read_only = false;
 };
 
+/// Whether a contender can be put into, and not just load what it misses.
+template <class Contender>
+inline constexpr bool writable =
+    requires(std::remove_reference_t<decltype(std::declval<Contender&>().at(0))>& own) {
+    &std::remove_reference_t<decltype(own)>::put;
+};
+
+/// Whether a contender takes items of these types.
+template <template <class> class Contender, class Types>
+inline constexpr bool serves = requires {
+    sizeof(Contender<Types>);
+};
+
 template <class Types, class Backend = drey::DefaultPolicy>
 class Drey {
 public:
-    static constexpr bool writable = true;
     using View = typename Types::View;
 
     explicit Drey(const Setup& setup, drey::Ttl ttl = drey::never)
@@ -93,7 +107,6 @@ class MutexLru {
     };
 
 public:
-    static constexpr bool writable = true;
     using View = typename Types::View;
 
     explicit MutexLru(const Setup& setup) : capacity_(setup.capacity) {}
@@ -140,13 +153,12 @@ private:
 template <class Types>
 class AbslMap {
 public:
-    static constexpr bool writable = true;
     using View = typename Types::View;
 
     class Map {
     public:
         bool read(View view, std::uint64_t& wrong) {
-            const auto found = map_.find(view);
+            const auto found = map_.find(look_up(view));
             if (found == map_.end()) return false;
             wrong |= Types::difference(view, found->second);
             return true;
@@ -155,6 +167,15 @@ public:
         std::size_t size() const { return map_.size(); }
 
     private:
+        /// Abseil's string_view may be another than the standard library's.
+        static auto look_up(View view) noexcept {
+            if constexpr (std::is_same_v<Types, Numbers>) {
+                return view;
+            } else {
+                return absl::string_view(view.data(), view.size());
+            }
+        }
+
         absl::flat_hash_map<typename Types::Key, typename Types::Value> map_;
     };
 
@@ -198,13 +219,12 @@ struct RocksClock {
 };
 
 template <class Types, class Kind>
+    requires(std::is_same_v<Types, Numbers> || std::is_same_v<Kind, RocksLru>)
 class Rocks {
     using Value = typename Types::Value;
     static constexpr bool numbers = std::is_same_v<Types, Numbers>;
-    static_assert(numbers || std::is_same_v<Kind, RocksLru>);
 
 public:
-    static constexpr bool writable = true;
     using View = typename Types::View;
 
     explicit Rocks(const Setup& setup) : cache_(Kind::make(setup.capacity)) {}
@@ -259,10 +279,10 @@ private:
 template <class Types>
 class TbbLru {
 public:
-    static constexpr bool writable = false;
     using View = typename Types::View;
 
-    explicit TbbLru(const Setup& setup) : cache_(Load{&loads_}, setup.capacity) {}
+    explicit TbbLru(const Setup& setup)
+        : capacity_(setup.capacity), cache_(Load{&loads_}, capacity_) {}
 
     TbbLru& at(unsigned) noexcept { return *this; }
 
@@ -275,7 +295,7 @@ public:
     /// Reads that had to load.
     std::uint64_t loads() const noexcept { return loads_; }
 
-    std::size_t size() const { return loads_; }
+    std::size_t size() const { return std::min<std::size_t>(loads_, capacity_); }
 
 private:
     struct Load {
@@ -287,6 +307,7 @@ private:
     };
 
     std::atomic<std::uint64_t> loads_ = 0;
+    std::size_t capacity_;
     tbb::concurrent_lru_cache<typename Types::Key, typename Types::Value, Load> cache_;
 };
 

@@ -29,6 +29,11 @@ constexpr bool writes(Workload workload) noexcept {
     return workload != Workload::hits && workload != Workload::hotkey;
 }
 
+/// Whether it writes what it has not missed.
+constexpr bool puts(Workload workload) noexcept {
+    return workload == Workload::mixed || workload == Workload::churn;
+}
+
 /// What a contender that writes may hold of the keys.
 inline constexpr std::size_t bounded_capacity = key_count / 10;
 
@@ -71,11 +76,12 @@ private:
 
 /// What one thread does. Returns its hits.
 template <Workload workload, class Types, class Contender>
-std::uint64_t work(Contender& contender, const std::vector<typename Types::Item>& stream,
-                   std::uint64_t& wrong_values) {
+[[gnu::noinline]] std::uint64_t work(Contender& contender,
+                                     const std::vector<typename Types::Item>& stream,
+                                     std::uint64_t& wrong_values) {
     std::uint64_t hits = 0, wrong = 0, turn = 0;
     const auto put = [&](typename Types::View view) {
-        if constexpr (requires { contender.put(view); }) contender.put(view);
+        if constexpr (writable<Contender>) contender.put(view);
     };
     for (const auto& item : stream) {
         const auto view = Types::view(item);
@@ -163,7 +169,7 @@ Outcome race(const Streams<Types>& streams, unsigned threads) {
     if constexpr (read_only) {
         for (std::size_t i = 0; i < key_count; ++i) {
             const auto item = Types::item(shuffled(i));
-            if constexpr (requires { contender.at(0).put(Types::view(item)); }) {
+            if constexpr (writable<Contender>) {
                 contender.at(0).put(Types::view(item));
             } else {
                 contender.read(Types::view(item), filled_wrong);

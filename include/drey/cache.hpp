@@ -32,7 +32,9 @@ namespace drey {
 /// User code (copy constructors, destructors, hashes, loaders, visitors, weighers, listeners) runs
 /// outside all locks and may call the same cache. Exceptions: the hash, equality and constructors
 /// of key and value may throw, as may memory allocation; a call that throws has changed nothing,
-/// but that a `put` of a heavy entry may have evicted others before memory ran out.
+/// but that a `put` of a heavy entry may have evicted others before memory ran out, an `erase_if`
+/// may have erased some entries, a `take` has removed the value that it could not move or copy out,
+/// and a load may have stored its value. `erase`, `clear` and `purge_expired` need no memory.
 ///
 /// Requirements: K and V movable; K hashable and comparable. `get`, `find`, `get_or_load` and
 /// `update` need a copyable V; the others do not. K need never be copyable.

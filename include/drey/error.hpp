@@ -4,8 +4,8 @@
 
 namespace drey {
 
-/// A loader asked, on the same thread, for the very key that it is loading; waiting for itself
-/// would never end.
+/// A loader asked for the very key that it is loading, itself or by way of another thread's load
+/// that waits for it; waiting would never end.
 class ReentrantLoad : public std::logic_error {
 public:
     ReentrantLoad()

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -64,13 +66,16 @@ bool keeps(Promise promise, std::uint64_t key, const Contents& before, const Con
 
 // ---- memory ------------------------------------------------------------------------------------
 
-std::string key_of(std::uint64_t i) { return "a key too long for the small string optimisation: " + std::to_string(1'000'000 + i); }
+std::string key_of(std::uint64_t i) {
+    return "a key too long for the small string optimisation: " + std::to_string(1'000'000 + i);
+}
 
 template <class Cache>
 Contents contents_by_text(Cache& cache) {
     Contents contents;
     cache.for_each([&](const std::string& key, const Counted& value) {
-        contents[std::stoull(key.substr(key.size() - 7)) - 1'000'000] = value.whole() ? value.number() : ~std::uint64_t{0};
+        contents[std::stoull(key.substr(key.size() - 7)) - 1'000'000] =
+            value.whole() ? value.number() : ~std::uint64_t{0};
     });
     return contents;
 }
@@ -78,7 +83,8 @@ Contents contents_by_text(Cache& cache) {
 /// Makes a cache, lets the n-th allocation of the call fail, and sees what is left, for every n;
 /// and the same if memory stays short after that.
 template <class Cache>
-void fail_each_allocation(const typename Cache::Options& options, const std::function<void(Cache&)>& prepare, const Call<Cache>& call) {
+void fail_each_allocation(const typename Cache::Options& options,
+                          const std::function<void(Cache&)>& prepare, const Call<Cache>& call) {
     CAPTURE(call.name);
     bool kept = true, valid = true, repeatable = true, no_leak = true;
     const auto attempt = [&](std::size_t n, bool from_then_on) {
@@ -127,16 +133,20 @@ std::vector<Call<Cache>> calls_that_allocate() {
     const auto loaded = [] { return Counted(777); };
     return {
         {"put new", Promise::strong, [](Cache& c) { c.put(key_of(100), 100); }},
-        {"put new with a TTL", Promise::strong, [](Cache& c) { c.put(key_of(100), 100, {.ttl = 1s}); }},
+        {"put new with a TTL", Promise::strong,
+         [](Cache& c) { c.put(key_of(100), 100, {.ttl = 1s}); }},
         {"overwrite", Promise::strong, [](Cache& c) { c.put(key_of(3), 100); }},
-        {"overwrite with a TTL", Promise::strong, [](Cache& c) { c.put(key_of(3), 100, {.ttl = 1s}); }},
+        {"overwrite with a TTL", Promise::strong,
+         [](Cache& c) { c.put(key_of(3), 100, {.ttl = 1s}); }},
         {"put_if_absent", Promise::strong, [](Cache& c) { c.put_if_absent(key_of(100), 100); }},
-        {"put_if_absent of what is there", Promise::strong, [](Cache& c) { c.put_if_absent(key_of(3), 100); }},
+        {"put_if_absent of what is there", Promise::strong,
+         [](Cache& c) { c.put_if_absent(key_of(3), 100); }},
         {"update to a new value", Promise::strong,
          [](Cache& c) { c.update(key_of(3), [](auto) { return std::optional<Counted>(5); }); }},
         {"update to a first value", Promise::strong,
          [](Cache& c) { c.update(key_of(100), [](auto) { return std::optional<Counted>(5); }); }},
-        {"update away", Promise::strong, [](Cache& c) { c.update(key_of(3), [](auto) { return std::optional<Counted>(); }); }},
+        {"update away", Promise::strong,
+         [](Cache& c) { c.update(key_of(3), [](auto) { return std::optional<Counted>(); }); }},
         {"take", Promise::strong, [](Cache& c) { c.take(key_of(3)); }},
         {"take while visited", Promise::may_remove,
          [](Cache& c) {
@@ -144,23 +154,30 @@ std::vector<Call<Cache>> calls_that_allocate() {
              c.visit(key, [&](const Counted&) { c.take(key); });
          }},
         {"erase", Promise::strong, [](Cache& c) { c.erase(key_of(3)); }},
-        {"erase_if", Promise::may_remove, [](Cache& c) { c.erase_if([](const std::string& key, const Counted&) { return key.back() == '3'; }); }},
+        {"erase_if", Promise::may_remove,
+         [](Cache& c) {
+             c.erase_if([](const std::string& key, const Counted&) { return key.back() == '3'; });
+         }},
         {"clear", Promise::strong, [](Cache& c) { c.clear(); }},
         {"get", Promise::strong, [](Cache& c) { c.get(key_of(3)); }},
         {"find", Promise::strong, [](Cache& c) { static_cast<void>(c.find(key_of(3))); }},
-        {"get_or_load of what is there", Promise::strong, [=](Cache& c) { c.get_or_load(key_of(3), loaded); }},
-        {"get_or_load", Promise::may_have_it, [=](Cache& c) { c.get_or_load(key_of(100), loaded); }, 100},
+        {"get_or_load of what is there", Promise::strong,
+         [=](Cache& c) { c.get_or_load(key_of(3), loaded); }},
+        {"get_or_load", Promise::may_have_it, [=](Cache& c) { c.get_or_load(key_of(100), loaded); },
+         100},
         {"get_or_load by another's key", Promise::may_have_it,
          [=](Cache& c) {
              const std::string key = key_of(100);
              c.get_or_load(key, loaded);
          },
          100},
-        {"visit_or_load", Promise::may_have_it, [=](Cache& c) { c.visit_or_load(key_of(100), loaded, [](const Counted&) {}); }, 100},
+        {"visit_or_load", Promise::may_have_it,
+         [=](Cache& c) { c.visit_or_load(key_of(100), loaded, [](const Counted&) {}); }, 100},
         {"set_capacity smaller", Promise::strong, [](Cache& c) { c.set_capacity(5); }},
         {"set_capacity larger", Promise::strong, [](Cache& c) { c.set_capacity(50); }},
         {"purge_expired", Promise::strong, [](Cache& c) { c.purge_expired(); }},
-        {"for_each", Promise::strong, [](Cache& c) { c.for_each([](const std::string&, const Counted&) {}); }},
+        {"for_each", Promise::strong,
+         [](Cache& c) { c.for_each([](const std::string&, const Counted&) {}); }},
     };
 }
 
@@ -169,51 +186,61 @@ using Texts = drey::Cache<std::string, Counted, Policy>;
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("every allocation of every call may fail", "", drey::Fifo, drey::Lru, drey::Lfu, drey::Random, drey::Sieve,
-                   drey::S3Fifo, drey::Local<drey::S3Fifo>) {
+TEMPLATE_TEST_CASE("every allocation of every call may fail", "", drey::Fifo, drey::Lru, drey::Lfu,
+                   drey::Random, drey::Sieve, drey::S3Fifo, drey::Local<drey::S3Fifo>) {
     using Cache = Texts<TestType>;
-    const bool listens = GENERATE(false, true), weighed = GENERATE(false, true), timed = GENERATE(false, true);
+    const bool listens = GENERATE(false, true), weighed = GENERATE(false, true),
+               timed = GENERATE(false, true);
     CAPTURE(listens, weighed, timed);
     drey::ManualClock clock;
     typename Cache::Options options{.capacity = 20, .clock = clock};
     if (listens) options.on_removal = [](const std::string&, const Counted&, drey::Removal) {};
-    if (weighed) options.weigher = [](const std::string&, const Counted&) -> drey::Weight { return 1; };
+    if (weighed)
+        options.weigher = [](const std::string&, const Counted&) -> drey::Weight { return 1; };
     if (timed) options.ttl = 1h;
     const auto prepare = [](Cache& cache) {
         for (std::uint64_t i = 0; i < 20; ++i) cache.put(key_of(i), i);
         for (std::uint64_t i = 0; i < 20; i += 3) cache.get(key_of(i));
     };
-    for (const auto& call : calls_that_allocate<Cache>()) fail_each_allocation<Cache>(options, prepare, call);
+    for (const auto& call : calls_that_allocate<Cache>())
+        fail_each_allocation<Cache>(options, prepare, call);
 }
 
-TEMPLATE_TEST_CASE("every allocation of every growth may fail", "", drey::Lru, drey::Lfu, drey::S3Fifo) {
+TEMPLATE_TEST_CASE("every allocation of every growth may fail", "", drey::Lru, drey::Lfu,
+                   drey::S3Fifo) {
     // The weigher makes the index begin small; chunks and columns grow at 64, 192, 448, ... slots.
     using Cache = Texts<TestType>;
     const bool timed = GENERATE(false, true);
     CAPTURE(timed);
     const typename Cache::Options options{
-        .capacity = 10'000, .ttl = timed ? drey::Ttl(1h) : drey::never, .weigher = [](const std::string&, const Counted&) -> drey::Weight {
-            return 1;
-        }};
+        .capacity = 10'000,
+        .ttl = timed ? drey::Ttl(1h) : drey::never,
+        .weigher = [](const std::string&, const Counted&) -> drey::Weight { return 1; }};
     for (std::uint64_t size = 0; size < 460; ++size) {
         // Where nothing grows is of interest once in a while.
-        const bool grows = size < 4 || (size >= 60 && size <= 84) || (size >= 140 && size <= 196) || size % 9 == 0 || size >= 445;
+        const bool grows = size < 4 || (size >= 60 && size <= 84) || (size >= 140 && size <= 196) ||
+                           size % 9 == 0 || size >= 445;
         if (!grows) continue;
         CAPTURE(size);
         const auto prepare = [&](Cache& cache) {
             for (std::uint64_t i = 0; i < size; ++i) cache.put(key_of(i), i);
         };
-        fail_each_allocation<Cache>(options, prepare, {"put new", Promise::strong, [](Cache& c) { c.put(key_of(1'000), 1); }});
+        fail_each_allocation<Cache>(options, prepare, {"put new", Promise::strong, [](Cache& c) {
+                                                           c.put(key_of(1'000), 1);
+                                                       }});
         if (!timed)
             fail_each_allocation<Cache>(options, prepare,
-                                        {"first TTL", Promise::strong, [](Cache& c) { c.put(key_of(1'000), 1, {.ttl = 1h}); }});
+                                        {"first TTL", Promise::strong,
+                                         [](Cache& c) { c.put(key_of(1'000), 1, {.ttl = 1h}); }});
     }
 }
 
 TEST_CASE("every allocation of making a cache may fail") {
     const auto make = [] {
         drey::Cache<std::string, Counted, drey::S3Fifo> cache{
-            {.capacity = 50'000, .on_removal = [](const std::string&, const Counted&, drey::Removal) {}, .shards = 8}};
+            {.capacity = 50'000,
+             .on_removal = [](const std::string&, const Counted&, drey::Removal) {},
+             .shards = 8}};
         cache.put("a", 1);
     };
     make();
@@ -232,9 +259,10 @@ TEST_CASE("every allocation of making a cache may fail") {
     CHECK(Counted::alive() == objects);
 }
 
-TEMPLATE_TEST_CASE("a heavy put may have evicted when memory runs out", "", drey::Lru, drey::S3Fifo, drey::Local<drey::Lfu>) {
-    // More departures than a call has room for, exactly as many, and one less; for the listener they
-    // must be listed, and that may need memory.
+TEMPLATE_TEST_CASE("a heavy put may have evicted when memory runs out", "", drey::Lru, drey::S3Fifo,
+                   drey::Local<drey::Lfu>) {
+    // More departures than a call has room for, exactly as many, and one less; for the listener
+    // they must be listed, and that may need memory.
     using Cache = Texts<TestType>;
     const std::uint64_t evicted = GENERATE(15u, 16u, 17u, 18u, 19u, 40u);
     const std::uint64_t overwritten = GENERATE(0u, 49u, 1'000u);  // the last is new
@@ -242,8 +270,11 @@ TEMPLATE_TEST_CASE("a heavy put may have evicted when memory runs out", "", drey
     std::size_t heard = 0;
     const typename Cache::Options options{
         .capacity = 50,
-        .weigher = [](const std::string&, const Counted& value) -> drey::Weight { return value.number() >= 1'000 ? value.number() - 1'000 : 1; },
-        .on_removal = [&](const std::string&, const Counted& value, drey::Removal) { heard += value.whole(); }};
+        .weigher = [](const std::string&, const Counted& value) -> drey::Weight {
+            return value.number() >= 1'000 ? value.number() - 1'000 : 1;
+        },
+        .on_removal = [&](const std::string&, const Counted& value,
+                          drey::Removal) { heard += value.whole(); }};
     const auto prepare = [](Cache& cache) {
         for (std::uint64_t i = 0; i < 50; ++i) cache.put(key_of(i), i);
     };
@@ -254,12 +285,14 @@ TEMPLATE_TEST_CASE("a heavy put may have evicted when memory runs out", "", drey
     CHECK(heard != 0);
 }
 
-TEMPLATE_TEST_CASE("what removes needs no memory", "", drey::Lru, drey::S3Fifo, drey::Local<drey::Lru>) {
+TEMPLATE_TEST_CASE("what removes needs no memory", "", drey::Lru, drey::S3Fifo,
+                   drey::Local<drey::Lru>) {
     drey::ManualClock clock;
     std::size_t heard = 0;
     const bool listens = GENERATE(false, true);
     drey::MemoryOptions<std::string, Counted> options{.capacity = 2'000, .clock = clock};
-    if (listens) options.on_removal = [&](const std::string&, const Counted&, drey::Removal) { ++heard; };
+    if (listens)
+        options.on_removal = [&](const std::string&, const Counted&, drey::Removal) { ++heard; };
     Texts<TestType> cache{options};
     for (std::uint64_t i = 0; i < 1'000; ++i) cache.put(key_of(i), i);
     for (std::uint64_t i = 1'000; i < 1'500; ++i) cache.put(key_of(i), i, {.ttl = 1s});
@@ -310,6 +343,35 @@ TEST_CASE("a thread that has no memory for its first look may look again") {
     CHECK(cache.validate());
 }
 
+TEST_CASE("a thread that has no memory to wait for a load does not spoil it") {
+    drey::Cache<int, int, drey::Lru> cache{{.capacity = 10}};
+    for (std::size_t n = 0; n < 6; ++n) {
+        std::atomic<int> arrived{0};
+        std::vector<std::thread> waiting;
+        std::atomic<std::size_t> failed{0}, served{0};
+        const int loaded = cache.get_or_load(1, [&] {
+            for (std::size_t i = 0; i < 4; ++i)
+                waiting.emplace_back([&] {
+                    const FailAllocation fail(n);
+                    ++arrived;
+                    try {
+                        served += cache.get_or_load(1, [] { return 1; }) == 1;
+                    } catch (const std::bad_alloc&) {
+                        ++failed;
+                    }
+                });
+            while (arrived != 4) std::this_thread::yield();
+            return 1;
+        });
+        for (std::thread& thread : waiting) thread.join();
+        CHECK(loaded == 1);
+        CHECK(failed + served == 4);
+        CHECK(cache.erase(1) == 1);
+    }
+    CHECK(cache.get_or_load(1, [] { return 2; }) == 2);
+    CHECK(cache.validate());
+}
+
 // ---- user code ---------------------------------------------------------------------------------
 
 namespace {
@@ -321,7 +383,8 @@ using MoveOnly = support::Fragile<false>;
 template <class Cache>
 Contents contents(Cache& cache) {
     Contents found;
-    cache.for_each([&](const auto& key, const auto& value) { found[key.number()] = value.number(); });
+    cache.for_each(
+        [&](const auto& key, const auto& value) { found[key.number()] = value.number(); });
     return found;
 }
 
@@ -360,7 +423,8 @@ void refuse_each_deed(const typename Cache::Options& options, const Call<Cache>&
                 }
                 valid &= cache.validate();
                 cache.synchronize();
-                valid &= Key::alive() + MoveOnly::alive() == objects + 2 * static_cast<long>(cache.size());
+                valid &= Key::alive() + MoveOnly::alive() ==
+                         objects + 2 * static_cast<long>(cache.size());
             }
             // Only a listener's exceptions are swallowed.
             if (deed != Deed::call || options.on_removal == nullptr) CHECK(threw == happened);
@@ -389,7 +453,8 @@ std::vector<Call<Cache>> calls_with_user_code() {
         {"overwrite", Promise::strong, [](Cache& c) { c.put(3, 100); }},
         {"put with a TTL", Promise::strong, [](Cache& c) { c.put(100, 100, {.ttl = 1s}); }},
         {"put_if_absent", Promise::strong, [](Cache& c) { c.put_if_absent(100, 100); }},
-        {"put_if_absent of what is there", Promise::strong, [](Cache& c) { c.put_if_absent(3, 100); }},
+        {"put_if_absent of what is there", Promise::strong,
+         [](Cache& c) { c.put_if_absent(3, 100); }},
         {"take", Promise::may_remove, [](Cache& c) { c.take(Key(3)); }},
         {"take what is not there", Promise::strong, [](Cache& c) { c.take(Key(100)); }},
         {"erase", Promise::strong, [](Cache& c) { c.erase(Key(3)); }},
@@ -403,8 +468,10 @@ std::vector<Call<Cache>> calls_with_user_code() {
         {"clear", Promise::strong, [](Cache& c) { c.clear(); }},
         {"visit", Promise::strong, [=](Cache& c) { c.visit(Key(3), look); }},
         {"contains", Promise::strong, [](Cache& c) { c.contains(Key(3)); }},
-        {"visit_or_load of what is there", Promise::strong, [=](Cache& c) { c.visit_or_load(Key(3), load, look); }},
-        {"visit_or_load", Promise::may_have_it, [=](Cache& c) { c.visit_or_load(Key(100), load, look); }, 100},
+        {"visit_or_load of what is there", Promise::strong,
+         [=](Cache& c) { c.visit_or_load(Key(3), load, look); }},
+        {"visit_or_load", Promise::may_have_it,
+         [=](Cache& c) { c.visit_or_load(Key(100), load, look); }, 100},
         {"visit_or_load by another's key", Promise::may_have_it,
          [=](Cache& c) {
              const Key key(100);
@@ -413,7 +480,8 @@ std::vector<Call<Cache>> calls_with_user_code() {
          100},
         {"set_capacity", Promise::strong, [](Cache& c) { c.set_capacity(4); }},
         {"purge_expired", Promise::strong, [](Cache& c) { c.purge_expired(); }},
-        {"for_each", Promise::strong, [](Cache& c) { c.for_each([](const Key&, const V&) { may_throw(); }); }},
+        {"for_each", Promise::strong,
+         [](Cache& c) { c.for_each([](const Key&, const V&) { may_throw(); }); }},
     };
     if constexpr (std::is_copy_constructible_v<V>) {
         const std::vector<Call<Cache>> more{
@@ -430,13 +498,19 @@ std::vector<Call<Cache>> calls_with_user_code() {
              }},
             {"update to a first value", Promise::strong,
              [](Cache& c) { c.update(100, [](std::optional<V>) { return std::optional<V>(5); }); }},
-            {"update away", Promise::strong, [](Cache& c) { c.update(3, [](std::optional<V>) { return std::optional<V>(); }); }},
-            {"get_or_load", Promise::may_have_it, [=](Cache& c) { c.get_or_load(Key(100), load); }, 100},
-            {"get_or_load of what is there", Promise::strong, [=](Cache& c) { c.get_or_load(Key(3), load); }},
+            {"update away", Promise::strong,
+             [](Cache& c) { c.update(3, [](std::optional<V>) { return std::optional<V>(); }); }},
+            {"get_or_load", Promise::may_have_it, [=](Cache& c) { c.get_or_load(Key(100), load); },
+             100},
+            {"get_or_load of what is there", Promise::strong,
+             [=](Cache& c) { c.get_or_load(Key(3), load); }},
             {"get_or_load perhaps", Promise::may_have_it,
              [](Cache& c) { c.get_or_load(Key(100), [] { return std::optional<V>(777); }); }, 100},
             {"get_or_load with a TTL", Promise::may_have_it,
-             [](Cache& c) { c.get_or_load(Key(100), [] { return drey::Loaded<V>{V(777), {.ttl = 1s}}; }); }, 100},
+             [](Cache& c) {
+                 c.get_or_load(Key(100), [] { return drey::Loaded<V>{V(777), {.ttl = 1s}}; });
+             },
+             100},
         };
         calls.insert(calls.end(), more.begin(), more.end());
     }
@@ -463,26 +537,33 @@ void refuse_everything() {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("whatever of the user's code throws", "", drey::Lru, drey::Lfu, drey::S3Fifo, drey::Local<drey::Lru>) {
+TEMPLATE_TEST_CASE("whatever of the user's code throws", "", drey::Lru, drey::Lfu, drey::S3Fifo,
+                   drey::Local<drey::Lru>) {
     refuse_everything<drey::Cache<Key, Value, TestType>>();
 }
 
-TEMPLATE_TEST_CASE("whatever of the user's code throws, with values that only move", "", drey::Lru, drey::Local<drey::Sieve>) {
+TEMPLATE_TEST_CASE("whatever of the user's code throws, with values that only move", "", drey::Lru,
+                   drey::Local<drey::Sieve>) {
     refuse_everything<drey::Cache<Key, MoveOnly, TestType>>();
 }
 
 TEST_CASE("a put that is refused and cannot even be erased leaves what was there") {
     using Cache = drey::Cache<Key, Value, drey::Lru>;
-    const Cache::Options options{
-        .capacity = 10, .weigher = [](const Key&, const Value& value) -> drey::Weight { return value.number() == 100 ? 11 : 1; }};
-    refuse_each_deed<Cache>(options, {"put too heavy", Promise::strong, [](Cache& c) { c.put(3, 100); }});
-    refuse_each_deed<Cache>(options, {"update too heavy", Promise::strong, [](Cache& c) {
-                                          c.update(3, [](std::optional<Value>) { return std::optional<Value>(100); });
-                                      }});
+    const Cache::Options options{.capacity = 10,
+                                 .weigher = [](const Key&, const Value& value) -> drey::Weight {
+                                     return value.number() == 100 ? 11 : 1;
+                                 }};
+    refuse_each_deed<Cache>(options,
+                            {"put too heavy", Promise::strong, [](Cache& c) { c.put(3, 100); }});
+    refuse_each_deed<Cache>(
+        options, {"update too heavy", Promise::strong, [](Cache& c) {
+                      c.update(3, [](std::optional<Value>) { return std::optional<Value>(100); });
+                  }});
 }
 
 TEST_CASE("a listener's exceptions are swallowed and counted") {
-    drey::Cache<int, int, drey::Lru> cache{{.capacity = 2, .on_removal = [](int, int, drey::Removal) { throw 1; }}};
+    drey::Cache<int, int, drey::Lru> cache{
+        {.capacity = 2, .on_removal = [](int, int, drey::Removal) { throw 1; }}};
     for (int i = 0; i < 5; ++i) cache.put(i, i);
     cache.erase(4);
     cache.clear();
@@ -496,8 +577,13 @@ TEST_CASE("a call with a wrong TTL changes nothing") {
     cache.put(1, 1);
     CHECK_THROWS_AS(cache.put(1, 2, {.ttl = -1s}), std::invalid_argument);
     CHECK_THROWS_AS(cache.put_if_absent(2, 2, {.ttl = -1s}), std::invalid_argument);
-    CHECK_THROWS_AS(cache.update(1, [](auto) { return std::optional<int>(3); }, {.ttl = -1s}), std::invalid_argument);
-    CHECK_THROWS_AS(cache.get_or_load(3, [] { return drey::Loaded<int>{3, {.ttl = -1s}}; }), std::invalid_argument);
+    CHECK_THROWS_AS(cache.update(1, [](auto) { return std::optional<int>(3); }, {.ttl = -1s}),
+                    std::invalid_argument);
+    CHECK_THROWS_AS(cache.get_or_load(3,
+                                      [] {
+                                          return drey::Loaded<int>{3, {.ttl = -1s}};
+                                      }),
+                    std::invalid_argument);
     CHECK(cache.get(1) == 1);
     CHECK(cache.size() == 1);
     CHECK(cache.get_or_load(3, [] { return 3; }) == 3);

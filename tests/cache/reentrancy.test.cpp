@@ -79,29 +79,50 @@ constexpr std::array<Meddling<Cache>, 22> all_meddling{{
     {"get", [](Cache& c, int k) { c.get(k); }},
     {"find", [](Cache& c, int k) { static_cast<void>(c.find(k)); }},
     {"visit", [](Cache& c, int k) { c.visit(k, [](const Active& v) { v.id(); }); }},
-    {"visit others", [](Cache& c, int k) { for (int i = 0; i < 10; ++i) c.visit(k + i, [](const Active& v) { v.id(); }); }},
+    {"visit others",
+     [](Cache& c, int k) {
+         for (int i = 0; i < 10; ++i) c.visit(k + i, [](const Active& v) { v.id(); });
+     }},
     {"contains", [](Cache& c, int k) { c.contains(k); }},
     {"put", [](Cache& c, int k) { c.put(k, Active(50)); }},
-    {"put often", [](Cache& c, int k) { for (int i = 0; i < 100; ++i) c.put(k, Active(50 + i)); }},
-    {"put others, until all is evicted", [](Cache& c, int k) { for (int i = 1; i < 20; ++i) c.put(k + i, Active(i)); }},
+    {"put often",
+     [](Cache& c, int k) {
+         for (int i = 0; i < 100; ++i) c.put(k, Active(50 + i));
+     }},
+    {"put others, until all is evicted",
+     [](Cache& c, int k) {
+         for (int i = 1; i < 20; ++i) c.put(k + i, Active(i));
+     }},
     {"put_if_absent", [](Cache& c, int k) { c.put_if_absent(k, Active(50)); }},
-    {"update", [](Cache& c, int k) { c.update(k, [](auto) { return std::optional<Active>(60); }); }},
-    {"update away", [](Cache& c, int k) { c.update(k, [](auto) { return std::optional<Active>(); }); }},
+    {"update",
+     [](Cache& c, int k) { c.update(k, [](auto) { return std::optional<Active>(60); }); }},
+    {"update away",
+     [](Cache& c, int k) { c.update(k, [](auto) { return std::optional<Active>(); }); }},
     {"take", [](Cache& c, int k) { c.take(k); }},
     {"erase", [](Cache& c, int k) { c.erase(k); }},
-    {"erase_if", [](Cache& c, int) { c.erase_if([](int, const Active& v) { return v.id() >= 0; }); }},
+    {"erase_if",
+     [](Cache& c, int) { c.erase_if([](int, const Active& v) { return v.id() >= 0; }); }},
     {"clear", [](Cache& c, int) { c.clear(); }},
-    {"get_or_load", [](Cache& c, int k) {
-        try {
-            c.get_or_load(k, [] { return Active(70); });
-        } catch (const drey::ReentrantLoad&) {
-        }
-    }},
-    {"get_or_load of another", [](Cache& c, int k) { c.get_or_load(k + 100, [] { return Active(70); }); }},
+    {"get_or_load",
+     [](Cache& c, int k) {
+         try {
+             c.get_or_load(k, [] { return Active(70); });
+         } catch (const drey::ReentrantLoad&) {
+         }
+     }},
+    {"get_or_load of another",
+     [](Cache& c, int k) { c.get_or_load(k + 100, [] { return Active(70); }); }},
     {"for_each", [](Cache& c, int) { c.for_each([](int, const Active& v) { v.id(); }); }},
     {"set_capacity", [](Cache& c, int) { c.set_capacity(c.capacity() == 4 ? 2 : 4); }},
-    {"purge and synchronize", [](Cache& c, int) { c.purge_expired(); c.synchronize(); }},
-    {"look at the whole", [](Cache& c, int) { if (!c.validate() || c.size() > 4 || c.stats().insertions < 4) std::abort(); }},
+    {"purge and synchronize",
+     [](Cache& c, int) {
+         c.purge_expired();
+         c.synchronize();
+     }},
+    {"look at the whole",
+     [](Cache& c, int) {
+         if (!c.validate() || c.size() > 4 || c.stats().insertions < 4) std::abort();
+     }},
 }};
 
 /// For each way to meddle: `use(cache, meddle)` uses a cache of four entries in a way that ought to
@@ -117,25 +138,30 @@ struct Host {
             bool called = false, valid = false;
             long left = 0;
             {
-                Cache cache{{.capacity = 4,
-                             .weigher =
-                                 [&](int, const Active& v) -> drey::Weight {
-                                     v.id();
-                                     Active::run(on_weighing);
-                                     return 1;
-                                 },
-                             .on_removal =
-                                 [&](int, const Active& v, drey::Removal) {
-                                     v.id();
-                                     Active::run(on_removal);
-                                 },
-                             .shards = std::is_same_v<Cache, drey::Cache<int, Active, drey::Local<drey::Lru>>> ? 0u : 1u}};
+                Cache cache{
+                    {.capacity = 4,
+                     .weigher = [&](int, const Active& v) -> drey::Weight {
+                         v.id();
+                         Active::run(on_weighing);
+                         return 1;
+                     },
+                     .on_removal =
+                         [&](int, const Active& v, drey::Removal) {
+                             v.id();
+                             Active::run(on_removal);
+                         },
+                     .shards =
+                         std::is_same_v<Cache, drey::Cache<int, Active, drey::Local<drey::Lru>>>
+                             ? 0u
+                             : 1u}};
                 for (int i = 0; i < 4; ++i) cache.put(i, Active(i));
                 use(cache, [&] {
                     called = true;
                     meddling.with(cache, 1);
                 });
-                for (auto* hook : {&on_weighing, &on_removal, &Active::on_copy, &Active::on_destruction}) *hook = nullptr;
+                for (auto* hook :
+                     {&on_weighing, &on_removal, &Active::on_copy, &Active::on_destruction})
+                    *hook = nullptr;
                 valid = cache.validate();
                 cache.synchronize();
                 left = Active::alive - static_cast<long>(cache.size());
@@ -150,8 +176,9 @@ struct Host {
 
 }  // namespace
 
-#define DREY_TEST_HOSTS \
-    (drey::Cache<int, Active, drey::Lru>), (drey::Cache<int, Active, drey::S3Fifo>), (drey::Cache<int, Active, drey::Local<drey::Lru>>)
+#define DREY_TEST_HOSTS                                                              \
+    (drey::Cache<int, Active, drey::Lru>), (drey::Cache<int, Active, drey::S3Fifo>), \
+        (drey::Cache<int, Active, drey::Local<drey::Lru>>)
 
 TEMPLATE_TEST_CASE("a visitor may call the cache", "", DREY_TEST_HOSTS) {
     Host<TestType> host;
@@ -203,15 +230,28 @@ TEMPLATE_TEST_CASE("a destructor may call the cache", "", DREY_TEST_HOSTS) {
             cache.synchronize();
         });
     };
-    SECTION("when erased") { destroying([](TestType& c) { c.erase(1); }); }
-    SECTION("when overwritten") { destroying([](TestType& c) { c.put(1, Active(9)); }); }
-    SECTION("when evicted") { destroying([](TestType& c) { c.put(9, Active(9)); }); }
-    SECTION("when cleared") { destroying([](TestType& c) { c.clear(); }); }
-    SECTION("when erased by a predicate") {
-        destroying([](TestType& c) { c.erase_if([](int key, const Active&) { return key == 1; }); });
+    SECTION("when erased") {
+        destroying([](TestType& c) { c.erase(1); });
     }
-    SECTION("when updated") { destroying([](TestType& c) { c.update(1, [](auto) { return std::optional<Active>(9); }); }); }
-    SECTION("when the capacity shrinks") { destroying([](TestType& c) { c.set_capacity(1); }); }
+    SECTION("when overwritten") {
+        destroying([](TestType& c) { c.put(1, Active(9)); });
+    }
+    SECTION("when evicted") {
+        destroying([](TestType& c) { c.put(9, Active(9)); });
+    }
+    SECTION("when cleared") {
+        destroying([](TestType& c) { c.clear(); });
+    }
+    SECTION("when erased by a predicate") {
+        destroying(
+            [](TestType& c) { c.erase_if([](int key, const Active&) { return key == 1; }); });
+    }
+    SECTION("when updated") {
+        destroying([](TestType& c) { c.update(1, [](auto) { return std::optional<Active>(9); }); });
+    }
+    SECTION("when the capacity shrinks") {
+        destroying([](TestType& c) { c.set_capacity(1); });
+    }
     SECTION("when it expires") {
         destroying([](TestType& c) {
             c.put(1, Active(8), {.ttl = std::chrono::seconds(0)});
@@ -236,16 +276,30 @@ TEMPLATE_TEST_CASE("a listener may call the cache", "", DREY_TEST_HOSTS) {
             remove(cache);
         });
     };
-    SECTION("of an erasure") { removing([](TestType& c) { c.erase(1); }); }
-    SECTION("of an overwrite") { removing([](TestType& c) { c.put(1, Active(9)); }); }
-    SECTION("of an eviction") { removing([](TestType& c) { c.put(9, Active(9)); }); }
-    SECTION("of a clear") { removing([](TestType& c) { c.clear(); }); }
-    SECTION("of a take") { removing([](TestType& c) { CHECK(c.take(1)->id() == 1); }); }
+    SECTION("of an erasure") {
+        removing([](TestType& c) { c.erase(1); });
+    }
+    SECTION("of an overwrite") {
+        removing([](TestType& c) { c.put(1, Active(9)); });
+    }
+    SECTION("of an eviction") {
+        removing([](TestType& c) { c.put(9, Active(9)); });
+    }
+    SECTION("of a clear") {
+        removing([](TestType& c) { c.clear(); });
+    }
+    SECTION("of a take") {
+        removing([](TestType& c) { CHECK(c.take(1)->id() == 1); });
+    }
     SECTION("of an erasure by a predicate") {
         removing([](TestType& c) { c.erase_if([](int, const Active&) { return true; }); });
     }
-    SECTION("of an update") { removing([](TestType& c) { c.update(1, [](auto) { return std::optional<Active>(); }); }); }
-    SECTION("of a smaller capacity") { removing([](TestType& c) { c.set_capacity(1); }); }
+    SECTION("of an update") {
+        removing([](TestType& c) { c.update(1, [](auto) { return std::optional<Active>(); }); });
+    }
+    SECTION("of a smaller capacity") {
+        removing([](TestType& c) { c.set_capacity(1); });
+    }
     SECTION("of an expiry") {
         removing([](TestType& c) {
             c.put(1, Active(8), {.ttl = std::chrono::seconds(0)});
@@ -266,10 +320,13 @@ TEMPLATE_TEST_CASE("a loader may call the cache", "", DREY_TEST_HOSTS) {
     Host<TestType> host;
     host.each_meddling([](TestType& cache, auto meddle) {
         cache.erase(1);
-        CHECK(cache.get_or_load(1, [&] {
-            meddle();
-            return Active(9);
-        }).id() == 9);
+        CHECK(cache
+                  .get_or_load(1,
+                               [&] {
+                                   meddle();
+                                   return Active(9);
+                               })
+                  .id() == 9);
     });
 }
 
@@ -336,7 +393,8 @@ TEST_CASE("values whose destructors remove others go down in a chain") {
         drey::Cache<int, Link, drey::Lru>* cache;
         int next;
         Link(drey::Cache<int, Link, drey::Lru>* c, int n) : cache(c), next(n) {}
-        Link(Link&& other) noexcept : cache(std::exchange(other.cache, nullptr)), next(other.next) {}
+        Link(Link&& other) noexcept
+            : cache(std::exchange(other.cache, nullptr)), next(other.next) {}
         ~Link() {
             if (cache != nullptr) cache->erase(next);
         }
@@ -351,9 +409,10 @@ TEST_CASE("values whose destructors remove others go down in a chain") {
 TEST_CASE("a listener may put back what was evicted") {
     std::optional<drey::Cache<int, int, drey::Fifo>> cache;
     int times = 0;
-    cache.emplace(drey::MemoryOptions<int, int>{.capacity = 3, .on_removal = [&](int key, int value, drey::Removal cause) {
-        if (cause == drey::Removal::evicted && ++times <= 10) cache->put(key, value);
-    }});
+    cache.emplace(drey::MemoryOptions<int, int>{
+        .capacity = 3, .on_removal = [&](int key, int value, drey::Removal cause) {
+            if (cause == drey::Removal::evicted && ++times <= 10) cache->put(key, value);
+        }});
     for (int i = 0; i < 4; ++i) cache->put(i, i);
     CHECK(times == 11);
     CHECK(cache->size() == 3);
@@ -386,7 +445,8 @@ TEMPLATE_TEST_CASE("visits nest as deep as one likes", "", drey::Lru, drey::Loca
     CHECK(Counted::alive() == 0);
 }
 
-TEMPLATE_TEST_CASE("a visitor may take the value that it visits, as a copy", "", drey::Lru, drey::Local<drey::Lru>) {
+TEMPLATE_TEST_CASE("a visitor may take the value that it visits, as a copy", "", drey::Lru,
+                   drey::Local<drey::Lru>) {
     drey::Cache<int, Counted, TestType> cache{{.capacity = 10}};
     cache.put(1, Counted(7));
     cache.visit(1, [&](const Counted& value) {
@@ -400,7 +460,8 @@ TEMPLATE_TEST_CASE("a visitor may take the value that it visits, as a copy", "",
     CHECK(cache.size() == 0);
 }
 
-TEMPLATE_TEST_CASE("a visitor may not take the value that it visits if that only moves", "", drey::Lru, drey::Local<drey::Lru>) {
+TEMPLATE_TEST_CASE("a visitor may not take the value that it visits if that only moves", "",
+                   drey::Lru, drey::Local<drey::Lru>) {
     using Cache = drey::Cache<int, std::unique_ptr<int>, TestType>;
     Cache cache{{.capacity = 100}};
     for (int i = 0; i < 50; ++i) cache.put(i, std::make_unique<int>(i));
@@ -425,7 +486,8 @@ TEMPLATE_TEST_CASE("a visitor may not take the value that it visits if that only
     CHECK(cache.validate());
 }
 
-TEMPLATE_TEST_CASE("nor may it do so by way of for_each or erase_if", "", drey::Lru, drey::Local<drey::Lru>) {
+TEMPLATE_TEST_CASE("nor may it do so by way of for_each or erase_if", "", drey::Lru,
+                   drey::Local<drey::Lru>) {
     drey::Cache<int, std::unique_ptr<int>, TestType> cache{{.capacity = 100}};
     for (int i = 0; i < 4; ++i) cache.put(i, std::make_unique<int>(i));
     cache.for_each([&](int key, const std::unique_ptr<int>& value) {
@@ -450,8 +512,9 @@ V value_of(int i) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("erase_if spares what was written since the predicate saw the key", "", (drey::Cache<int, int, drey::Lru>),
-                   (drey::Cache<int, std::string, drey::Lru>), (drey::Cache<int, int, drey::Local<drey::Lru>>),
+TEMPLATE_TEST_CASE("erase_if spares what was written since the predicate saw the key", "",
+                   (drey::Cache<int, int, drey::Lru>), (drey::Cache<int, std::string, drey::Lru>),
+                   (drey::Cache<int, int, drey::Local<drey::Lru>>),
                    (drey::Cache<int, std::string, drey::Local<drey::Lru>>)) {
     using V = typename TestType::mapped_type;
     TestType cache{{.capacity = 10}};
@@ -467,8 +530,9 @@ TEMPLATE_TEST_CASE("erase_if spares what was written since the predicate saw the
     CHECK(cache.validate());
 }
 
-TEMPLATE_TEST_CASE("update sees what was written while its function ran", "", (drey::Cache<int, int, drey::Lru>),
-                   (drey::Cache<int, std::string, drey::Lru>), (drey::Cache<int, int, drey::Local<drey::Lru>>)) {
+TEMPLATE_TEST_CASE("update sees what was written while its function ran", "",
+                   (drey::Cache<int, int, drey::Lru>), (drey::Cache<int, std::string, drey::Lru>),
+                   (drey::Cache<int, int, drey::Local<drey::Lru>>)) {
     using V = typename TestType::mapped_type;
     TestType cache{{.capacity = 10}};
     cache.put(1, value_of<V>(1));
@@ -481,12 +545,14 @@ TEMPLATE_TEST_CASE("update sees what was written while its function ran", "", (d
         return std::optional<V>(value_of<V>(5));
     });
     CHECK(has_value);
-    CHECK(seen == std::vector<std::optional<V>>{value_of<V>(1), value_of<V>(2), std::nullopt, value_of<V>(4)});
+    CHECK(seen == std::vector<std::optional<V>>{value_of<V>(1), value_of<V>(2), std::nullopt,
+                                                value_of<V>(4)});
     CHECK(cache.get(1) == value_of<V>(5));
 }
 
-TEMPLATE_TEST_CASE("for_each ends though its function writes and writes", "", (drey::Cache<int, int, drey::Fifo>),
-                   (drey::Cache<int, std::string, drey::Fifo>), (drey::Cache<int, std::string, drey::Local<drey::Fifo>>)) {
+TEMPLATE_TEST_CASE("for_each ends though its function writes and writes", "",
+                   (drey::Cache<int, int, drey::Fifo>), (drey::Cache<int, std::string, drey::Fifo>),
+                   (drey::Cache<int, std::string, drey::Local<drey::Fifo>>)) {
     using V = typename TestType::mapped_type;
     TestType cache{{.capacity = 1'000'000}};
     for (int i = 0; i < 10; ++i) cache.put(i, value_of<V>(i));
@@ -507,18 +573,22 @@ TEMPLATE_TEST_CASE("for_each ends though its function writes and writes", "", (d
     CHECK(cache.validate());
 }
 
-TEMPLATE_TEST_CASE("a visit that writes and writes does not use up memory", "", drey::Shared, drey::Unshared) {
+TEMPLATE_TEST_CASE("a visit that writes and writes does not use up memory", "", drey::Shared,
+                   drey::Unshared) {
     {
-        drey::Store<int, Counted, drey::Fifo, drey::DefaultHash, drey::DefaultEqual, TestType> store({.capacity = 100, .shards = 1});
+        drey::Store<int, Counted, drey::Fifo, drey::DefaultHash, drey::DefaultEqual, TestType>
+            store({.capacity = 100, .shards = 1});
         store.put(1, Counted(1), {}, drey::WriteIf::always);
         store.read(1, store.hash(1), [&](const Counted& value) {
-            for (int i = 0; i < 10'000; ++i) store.put(i % 200, Counted(2), {}, drey::WriteIf::always);
+            for (int i = 0; i < 10'000; ++i)
+                store.put(i % 200, Counted(2), {}, drey::WriteIf::always);
             CHECK(value.number() == 1);
             CHECK(value.whole());
         });
         CHECK(store.slots() <= 100 + 256 + 2);
         store.for_each([&](int, const Counted&) {
-            for (int i = 0; i < 1'000; ++i) store.put(i % 200, Counted(2), {}, drey::WriteIf::always);
+            for (int i = 0; i < 1'000; ++i)
+                store.put(i % 200, Counted(2), {}, drey::WriteIf::always);
         });
         CHECK(store.slots() <= 100 + 256 + 2);
         CHECK(store.validate());
@@ -526,7 +596,8 @@ TEMPLATE_TEST_CASE("a visit that writes and writes does not use up memory", "", 
     CHECK(Counted::alive() == 0);
 }
 
-TEMPLATE_TEST_CASE("what the user removes is destroyed when the call returns", "", drey::Lru, drey::Local<drey::Lru>) {
+TEMPLATE_TEST_CASE("what the user removes is destroyed when the call returns", "", drey::Lru,
+                   drey::Local<drey::Lru>) {
     drey::Cache<int, Counted, TestType> cache{{.capacity = 10'000}};
     for (int i = 0; i < 5'000; ++i) cache.put(i, Counted(1));
     long alive = Counted::alive();

@@ -18,9 +18,18 @@
 namespace {
 
 /// Where a thread that loads may be when another one interferes.
-enum class Point { before_look, after_miss, loader_begins, loader_ends, before_keep, before_store, after_return };
-constexpr std::array points{Point::before_look, Point::after_miss,  Point::loader_begins, Point::loader_ends,
-                            Point::before_keep, Point::before_store, Point::after_return};
+enum class Point {
+    before_look,
+    after_miss,
+    loader_begins,
+    loader_ends,
+    before_keep,
+    before_store,
+    after_return
+};
+constexpr std::array points{Point::before_look, Point::after_miss,  Point::loader_begins,
+                            Point::loader_ends, Point::before_keep, Point::before_store,
+                            Point::after_return};
 
 /// What the calling thread does whenever it passes a point.
 thread_local std::function<void(Point)> passing;
@@ -33,7 +42,9 @@ void pass(Point point) {
 /// Tells where the load is: the cache copies a key after a miss, and again to keep it.
 struct Key {
     explicit Key(int i) : id(i) {}
-    Key(const Key& other) : id(other.id) { pass(copies++ == 0 ? Point::after_miss : Point::before_keep); }
+    Key(const Key& other) : id(other.id) {
+        pass(copies++ == 0 ? Point::after_miss : Point::before_keep);
+    }
     Key(Key&&) noexcept = default;
     Key& operator=(Key&&) noexcept = default;
     ~Key() = default;
@@ -57,9 +68,22 @@ Cache::Options options() {
             }};
 }
 
-enum class Deed { nothing, erase, clear, erase_if, take, update_away, put, put_if_absent, update, purge, load };
-constexpr std::array deeds{Deed::nothing, Deed::erase, Deed::clear, Deed::erase_if, Deed::take, Deed::update_away,
-                           Deed::put, Deed::put_if_absent, Deed::update, Deed::purge, Deed::load};
+enum class Deed {
+    nothing,
+    erase,
+    clear,
+    erase_if,
+    take,
+    update_away,
+    put,
+    put_if_absent,
+    update,
+    purge,
+    load
+};
+constexpr std::array deeds{Deed::nothing, Deed::erase,       Deed::clear, Deed::erase_if,
+                           Deed::take,    Deed::update_away, Deed::put,   Deed::put_if_absent,
+                           Deed::update,  Deed::purge,       Deed::load};
 
 /// What must come of one load of one key and what others do to the key meanwhile.
 struct Model {
@@ -68,14 +92,17 @@ struct Model {
     bool doomed = false;
 
     /// Whether the deed would wait for the load.
-    bool waits(Deed deed) const { return deed == Deed::load && !kept && flight == aloft && !doomed; }
+    bool waits(Deed deed) const {
+        return deed == Deed::load && !kept && flight == aloft && !doomed;
+    }
 
     /// Returns what the deed should return.
     std::optional<int> apply(Deed deed, int value) {
         const auto before = kept;
         switch (deed) {
             case Deed::nothing:
-            case Deed::purge: return {};
+            case Deed::purge:
+                return {};
             case Deed::put_if_absent:
                 if (before) return {};
                 [[fallthrough]];
@@ -99,27 +126,49 @@ std::optional<int> carry_out(Cache& cache, Deed deed, int value) {
     std::optional<int> result;
     support::elsewhere([&] {
         const Key key(1);
-        const auto if_any = [&](std::size_t removed) { return removed != 0 ? std::optional<int>(-1) : std::nullopt; };
-        const auto if_done = [&](bool done) { return done ? std::optional<int>(value) : std::nullopt; };
+        const auto if_any = [&](std::size_t removed) {
+            return removed != 0 ? std::optional<int>(-1) : std::nullopt;
+        };
+        const auto if_done = [&](bool done) {
+            return done ? std::optional<int>(value) : std::nullopt;
+        };
         switch (deed) {
-            case Deed::nothing: break;
-            case Deed::purge: cache.purge_expired(); break;
-            case Deed::erase: result = if_any(cache.erase(key)); break;
-            case Deed::clear: result = if_any(cache.clear()); break;
-            case Deed::erase_if: result = if_any(cache.erase_if([](const Key&, int) { return true; })); break;
-            case Deed::take: result = cache.take(key); break;
+            case Deed::nothing:
+                break;
+            case Deed::purge:
+                cache.purge_expired();
+                break;
+            case Deed::erase:
+                result = if_any(cache.erase(key));
+                break;
+            case Deed::clear:
+                result = if_any(cache.clear());
+                break;
+            case Deed::erase_if:
+                result = if_any(cache.erase_if([](const Key&, int) { return true; }));
+                break;
+            case Deed::take:
+                result = cache.take(key);
+                break;
             case Deed::update_away:
                 cache.update(Key(1), [&](std::optional<int> was) {
                     result = was;
                     return std::optional<int>();
                 });
                 break;
-            case Deed::put: result = if_done(cache.put(Key(1), value)); break;
-            case Deed::put_if_absent: result = if_done(cache.put_if_absent(Key(1), value)); break;
-            case Deed::update:
-                result = if_done(cache.update(Key(1), [&](std::optional<int>) { return std::optional<int>(value); }));
+            case Deed::put:
+                result = if_done(cache.put(Key(1), value));
                 break;
-            case Deed::load: result = cache.get_or_load(key, [&] { return value; }); break;
+            case Deed::put_if_absent:
+                result = if_done(cache.put_if_absent(Key(1), value));
+                break;
+            case Deed::update:
+                result = if_done(cache.update(
+                    Key(1), [&](std::optional<int>) { return std::optional<int>(value); }));
+                break;
+            case Deed::load:
+                result = cache.get_or_load(key, [&] { return value; });
+                break;
         }
     });
     return result;
@@ -127,15 +176,15 @@ std::optional<int> carry_out(Cache& cache, Deed deed, int value) {
 
 }  // namespace
 
-TEST_CASE("every pair of deeds at every pair of moments of a load", "[concurrent]") {
+TEST_CASE("every pair of deeds at every pair of moments of a load") {
     constexpr int loaded = 1000;
     for (const Point first_point : points)
         for (const Point second_point : points) {
             if (second_point < first_point) continue;
             for (const Deed first : deeds)
                 for (const Deed second : deeds) {
-                    CAPTURE(static_cast<int>(first_point), static_cast<int>(first), static_cast<int>(second_point),
-                            static_cast<int>(second));
+                    CAPTURE(static_cast<int>(first_point), static_cast<int>(first),
+                            static_cast<int>(second_point), static_cast<int>(second));
                     Cache cache(options());
                     Model model;
                     bool agrees = true;
@@ -224,8 +273,9 @@ TEST_CASE("update during a load wins") { wins_over_a_load(Deed::update, 7); }
 TEST_CASE("update that removes during a load wins") { wins_over_a_load(Deed::update_away, {}); }
 
 TEST_CASE("a put that is refused for its weight still wins over a load") {
-    drey::Cache<int, int, drey::Lru> cache{
-        {.capacity = 10, .weigher = [](int, int value) { return static_cast<drey::Weight>(value); }}};
+    drey::Cache<int, int, drey::Lru> cache{{.capacity = 10, .weigher = [](int, int value) {
+                                                return static_cast<drey::Weight>(value);
+                                            }}};
     const int got = cache.get_or_load(1, [&] {
         CHECK_FALSE(cache.put(1, 11));
         return 1;
@@ -269,7 +319,8 @@ TEST_CASE("an invalidation of another key spares a load") {
     CHECK(cache.get(1) == 1);
 }
 
-TEST_CASE("who asks after the invalidation does not get what was loaded before it", "[concurrent]") {
+TEST_CASE("who asks after the invalidation does not get what was loaded before it",
+          "[concurrent]") {
     drey::Cache<int, int, drey::Lru> cache{{.capacity = 10}};
     std::latch loading(1), go_on(1);
     int before = 0;
@@ -282,7 +333,8 @@ TEST_CASE("who asks after the invalidation does not get what was loaded before i
     });
     loading.wait();
     cache.erase(1);
-    CHECK(cache.get_or_load(1, [] { return 2; }) == 2);  // and does not wait, or this would never end
+    CHECK(cache.get_or_load(1, [] { return 2; }) ==
+          2);  // and does not wait, or this would never end
     CHECK(cache.get(1) == 2);
     go_on.count_down();
     leader.join();
@@ -294,7 +346,7 @@ TEST_CASE("who asks after the invalidation does not get what was loaded before i
 TEST_CASE("one key may be loading many times over, each load doomed but the last", "[concurrent]") {
     constexpr int loads = 20;
     drey::Cache<int, int, drey::Lru> cache{{.capacity = 10}};
-    std::latch go_on(1), done(loads);
+    std::latch go_on(1);
     std::vector<std::thread> leaders;
     std::array<int, loads> got{};
     for (int i = 0; i < loads; ++i) {
@@ -322,10 +374,11 @@ TEST_CASE("a load that began while clear was under way is kept", "[concurrent]")
     std::optional<drey::Cache<int, int, drey::Lru>> cache;
     std::optional<int> loaded;
     bool armed = true;
-    cache.emplace(drey::MemoryOptions<int, int>{.capacity = 1000, .on_removal = [&](int, int, drey::Removal) {
-        if (!std::exchange(armed, false)) return;
-        support::elsewhere([&] { loaded = cache->get_or_load(-1, [] { return 1; }); });
-    }});
+    cache.emplace(drey::MemoryOptions<int, int>{
+        .capacity = 1000, .on_removal = [&](int, int, drey::Removal) {
+            if (!std::exchange(armed, false)) return;
+            support::elsewhere([&] { loaded = cache->get_or_load(-1, [] { return 1; }); });
+        }});
     for (int i = 0; i < 1000; ++i) cache->put(i, i);
     cache->clear();
     CHECK(loaded == 1);
@@ -348,9 +401,16 @@ TEST_CASE("what is loaded never brings back what was erased", "[concurrent]") {
                 const auto key = random.below(keys);
                 const std::uint64_t row = ++rows[key];
                 switch (random.below(4)) {
-                    case 0: cache.clear(); break;
-                    case 1: cache.erase_if([&](int k, std::uint64_t) { return k == static_cast<int>(key); }); break;
-                    default: cache.erase(static_cast<int>(key)); break;
+                    case 0:
+                        cache.clear();
+                        break;
+                    case 1:
+                        cache.erase_if(
+                            [&](int k, std::uint64_t) { return k == static_cast<int>(key); });
+                        break;
+                    default:
+                        cache.erase(static_cast<int>(key));
+                        break;
                 }
                 erased[key] = row;
             }
@@ -359,8 +419,9 @@ TEST_CASE("what is loaded never brings back what was erased", "[concurrent]") {
             while (!stop) {
                 const auto key = random.below(keys);
                 const std::uint64_t least = erased[key];
-                const std::uint64_t got =
-                    cache.get_or_load(static_cast<int>(key), [&](int k) { return rows[static_cast<std::size_t>(k)].load(); });
+                const std::uint64_t got = cache.get_or_load(static_cast<int>(key), [&](int k) {
+                    return rows[static_cast<std::size_t>(k)].load();
+                });
                 failures.expect(got >= least);
             }
         }

@@ -15,7 +15,8 @@ using Numbers = drey::Cache<int, std::uint64_t, drey::Lru>;
 TEST_CASE("a loader that asks for its own key is told so") {
     Numbers cache{{.capacity = 10}};
     const auto never_called = []() -> std::uint64_t { throw std::runtime_error("called"); };
-    CHECK_THROWS_AS(cache.get_or_load(1, [&] { return cache.get_or_load(1, never_called); }), ReentrantLoad);
+    CHECK_THROWS_AS(cache.get_or_load(1, [&] { return cache.get_or_load(1, never_called); }),
+                    ReentrantLoad);
     CHECK(cache.size() == 0);
     CHECK(cache.stats().load_failures == 1);
     CHECK(cache.get_or_load(1, [] { return std::uint64_t{1}; }) == 1);
@@ -25,8 +26,7 @@ TEST_CASE("a loader that asks for its own key is told so") {
 TEST_CASE("and may go on without") {
     Numbers cache{{.capacity = 10}};
     const auto got = cache.get_or_load(1, [&]() -> std::uint64_t {
-        for (int i = 0; i < 3; ++i)
-            try {
+        for (int i = 0; i < 3; ++i) try {
                 cache.get_or_load(1, [] { return std::uint64_t{0}; });
             } catch (const ReentrantLoad&) {
                 continue;
@@ -87,7 +87,8 @@ namespace {
 
 std::uint64_t fibonacci(Numbers& cache, int n) {
     return cache.get_or_load(n, [&]() -> std::uint64_t {
-        return n < 2 ? static_cast<std::uint64_t>(n) : fibonacci(cache, n - 1) + fibonacci(cache, n - 2);
+        return n < 2 ? static_cast<std::uint64_t>(n)
+                     : fibonacci(cache, n - 1) + fibonacci(cache, n - 2);
     });
 }
 
@@ -101,7 +102,8 @@ TEST_CASE("loaders recurse for other keys") {
 }
 
 TEST_CASE("recursive loads of many threads end", "[concurrent]") {
-    // Every loader waits only for smaller keys, so there is no circle and nobody may be told of one.
+    // Every loader waits only for smaller keys, so there is no circle and nobody may be told of
+    // one.
     for (std::size_t round = 0; round < support::ops(300); ++round) {
         Numbers cache{{.capacity = 100}};
         support::Failures failures;
@@ -131,7 +133,8 @@ void circle() {
         got[i] = cache.get_or_load(static_cast<int>(i), [&]() -> std::uint64_t {
             all_load.arrive_and_wait();
             try {
-                return 1 + cache.get_or_load(static_cast<int>((i + 1) % n), [] { return std::uint64_t{1000}; });
+                return 1 + cache.get_or_load(static_cast<int>((i + 1) % n),
+                                             [] { return std::uint64_t{1000}; });
             } catch (const ReentrantLoad&) {
                 ++told;
                 return 0;
@@ -164,7 +167,8 @@ TEST_CASE("if nobody makes do, all of the circle are told", "[concurrent]") {
             try {
                 cache.get_or_load(static_cast<int>(i), [&] {
                     both.arrive_and_wait();
-                    return cache.get_or_load(static_cast<int>(1 - i), [] { return std::uint64_t{0}; });
+                    return cache.get_or_load(static_cast<int>(1 - i),
+                                             [] { return std::uint64_t{0}; });
                 });
             } catch (const ReentrantLoad&) {
                 ++told;

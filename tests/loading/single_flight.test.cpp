@@ -134,7 +134,8 @@ TEST_CASE("a value that only moves is loaded once for a crowd", "[concurrent]") 
     CHECK(cache.validate());
 }
 
-TEST_CASE("that there is no row is told to a crowd that waits for a value that only moves", "[concurrent]") {
+TEST_CASE("that there is no row is told to a crowd that waits for a value that only moves",
+          "[concurrent]") {
     Crowded<int, std::unique_ptr<int>> cache{{.capacity = 10}};
     std::atomic<int> loads{0}, absent{0};
     all_at_once([&](std::size_t) {
@@ -162,7 +163,8 @@ TEST_CASE("an exception of the leader's own visitor is nobody else's", "[concurr
                         [&] {
                             passenger = std::thread([&] {
                                 passenger_found = cache.visit_or_load(
-                                    1, [] { return std::make_unique<int>(2); }, [](const std::unique_ptr<int>&) {});
+                                    1, [] { return std::make_unique<int>(2); },
+                                    [](const std::unique_ptr<int>&) {});
                             });
                             Meeting::boarded(1);
                             return std::make_unique<int>(1);
@@ -195,12 +197,15 @@ struct CopyHookHash {
 }  // namespace
 
 TEST_CASE("nor if it visits what another flight has just brought", "[concurrent]") {
-    drey::Cache<CopyHook, std::unique_ptr<int>, drey::Memory<drey::Lru, CopyHookHash, Meeting>> cache{{.capacity = 1}};
+    drey::Cache<CopyHook, std::unique_ptr<int>, drey::Memory<drey::Lru, CopyHookHash, Meeting>>
+        cache{{.capacity = 1}};
     const CopyHook key(1);
     std::thread passenger;
     int passenger_saw = 0;
     // After the miss, before the flight: somebody stores the key.
-    CopyHook::on_copy = [&] { support::elsewhere([&] { cache.put(CopyHook(1), std::make_unique<int>(1)); }); };
+    CopyHook::on_copy = [&] {
+        support::elsewhere([&] { cache.put(CopyHook(1), std::make_unique<int>(1)); });
+    };
     const auto visitor = [&](const std::unique_ptr<int>&) {
         cache.put(CopyHook(2), std::make_unique<int>(2));  // evicts the key, which dooms nothing
         Meeting::compared = 0;
@@ -277,25 +282,33 @@ TEST_CASE("loaders return a value, perhaps a value, or more than a value") {
         CHECK(got == "one");
     }
     SECTION("perhaps a value") {
-        const std::optional<std::string> got = cache.get_or_load(1, [](int) { return std::optional<std::string>("one"); });
+        const std::optional<std::string> got =
+            cache.get_or_load(1, [](int) { return std::optional<std::string>("one"); });
         CHECK(got == "one");
         CHECK(cache.get(1) == "one");
     }
     SECTION("no value") {
-        const std::optional<std::string> got = cache.get_or_load(1, [](int) { return std::optional<std::string>(); });
+        const std::optional<std::string> got =
+            cache.get_or_load(1, [](int) { return std::optional<std::string>(); });
         CHECK(got == std::nullopt);
         CHECK_FALSE(cache.contains(1));
         CHECK(cache.stats().loads == 1);
     }
     SECTION("a value and how long it lives") {
-        const std::string got = cache.get_or_load(1, [](int) { return drey::Loaded<std::string>{"one", {.ttl = 5s}}; });
+        const std::string got = cache.get_or_load(1, [](int) {
+            return drey::Loaded<std::string>{"one", {.ttl = 5s}};
+        });
         CHECK(got == "one");
     }
     SECTION("perhaps a value, and how long it lives") {
         using Perhaps = drey::Loaded<std::optional<std::string>>;
-        const std::optional<std::string> got = cache.get_or_load(1, [](int) { return Perhaps{"one", {.ttl = 5s}}; });
+        const std::optional<std::string> got = cache.get_or_load(1, [](int) {
+            return Perhaps{"one", {.ttl = 5s}};
+        });
         CHECK(got == "one");
-        const std::optional<std::string> none = cache.get_or_load(2, [](int) { return Perhaps{std::nullopt, {}}; });
+        const std::optional<std::string> none = cache.get_or_load(2, [](int) {
+            return Perhaps{std::nullopt, {}};
+        });
         CHECK(none == std::nullopt);
         CHECK_FALSE(cache.contains(2));
     }
@@ -303,7 +316,9 @@ TEST_CASE("loaders return a value, perhaps a value, or more than a value") {
         CHECK(cache.get_or_load(1, [] { return std::string("one"); }) == "one");
     }
     SECTION("even if they can be called but once in this place") {
-        CHECK(cache.get_or_load(1, [n = std::make_unique<int>(1)]() mutable { return std::to_string(*std::move(n)); }) == "1");
+        CHECK(cache.get_or_load(1, [n = std::make_unique<int>(1)]() mutable {
+            return std::to_string(*std::move(n));
+        }) == "1");
     }
     SECTION("by reference") {
         const std::string there = "there";
@@ -319,10 +334,15 @@ TEST_CASE("the loader's TTL goes before the call's, and that before the cache's"
     cache.get_or_load(2, [](int) { return 2; }, {.ttl = 20s});
     cache.get_or_load(3, [](int) { return drey::Loaded<int>{3, {.ttl = 10s}}; }, {.ttl = 20s});
     cache.get_or_load(4, [](int) { return drey::Loaded<int>{4, {}}; }, {.ttl = 20s});
-    cache.get_or_load(5, [](int) { return drey::Loaded<int>{5, {.ttl = drey::never}}; }, {.ttl = 20s});
+    cache.get_or_load(5,
+                      [](int) {
+                          return drey::Loaded<int>{5, {.ttl = drey::never}};
+                      },
+                      {.ttl = 20s});
     const auto present = [&] {
         std::string keys;
-        for (int key = 1; key <= 5; ++key) keys += cache.contains(key) ? static_cast<char>('0' + key) : '-';
+        for (int key = 1; key <= 5; ++key)
+            keys += cache.contains(key) ? static_cast<char>('0' + key) : '-';
         return keys;
     };
     clock.advance(10s - 1ns);
@@ -356,8 +376,9 @@ TEST_CASE("an entry that is stored already expired is loaded each time") {
 }
 
 TEST_CASE("what is too heavy to keep is still returned") {
-    drey::Cache<int, int, drey::Lru> cache{
-        {.capacity = 10, .weigher = [](int, int value) { return static_cast<drey::Weight>(value); }}};
+    drey::Cache<int, int, drey::Lru> cache{{.capacity = 10, .weigher = [](int, int value) {
+                                                return static_cast<drey::Weight>(value);
+                                            }}};
     CHECK(cache.get_or_load(1, [] { return 11; }) == 11);
     CHECK_FALSE(cache.contains(1));
     CHECK(cache.stats().loads == 1);
@@ -366,11 +387,13 @@ TEST_CASE("what is too heavy to keep is still returned") {
 
 TEST_CASE("what is too heavy and only moves is still shown, to everyone") {
     drey::Cache<int, std::unique_ptr<int>, drey::Lru> cache{
-        {.capacity = 10, .weigher = [](int, const std::unique_ptr<int>&) -> drey::Weight { return 11; }}};
+        {.capacity = 10,
+         .weigher = [](int, const std::unique_ptr<int>&) -> drey::Weight { return 11; }}};
     for (int i = 0; i < 3; ++i) {
         int seen = 0;
         CHECK(cache.visit_or_load(
-            1, [] { return std::make_unique<int>(5); }, [&](const std::unique_ptr<int>& value) { seen = *value; }));
+            1, [] { return std::make_unique<int>(5); },
+            [&](const std::unique_ptr<int>& value) { seen = *value; }));
         CHECK(seen == 5);
     }
     CHECK(cache.stats().loads == 3);
@@ -387,7 +410,8 @@ TEST_CASE("keys that only move can be loaded by") {
     CHECK(cache.get_or_load(key(1), [](const Key& k) { return *k * 10; }) == 10);
     CHECK(cache.get_or_load(key(1), [](const Key&) { return -1; }) == 10);
     CHECK(cache.get(key(1)) == 10);
-    CHECK(cache.get_or_load(key(2), [](const Key&) -> std::optional<int> { return {}; }) == std::nullopt);
+    CHECK(cache.get_or_load(key(2), [](const Key&) -> std::optional<int> { return {}; }) ==
+          std::nullopt);
     CHECK(cache.size() == 1);
 }
 
@@ -404,7 +428,8 @@ TEST_CASE("a crowd may load by keys that only move", "[concurrent]") {
     support::in_threads(8, [&](std::size_t) {
         for (std::size_t i = 0; i < support::ops(3'000); ++i) {
             const int n = static_cast<int>(i % 3);
-            failures.expect(cache.get_or_load(std::make_unique<int>(n), [](const Key& k) { return *k; }) == n);
+            failures.expect(
+                cache.get_or_load(std::make_unique<int>(n), [](const Key& k) { return *k; }) == n);
             if (i % 5 == 0) cache.erase(std::make_unique<int>(n));
         }
     });

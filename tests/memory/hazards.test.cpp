@@ -112,7 +112,8 @@ TEST_CASE("nested guards of other threads are not mine", "[concurrent]") {
     reader.join();
 }
 
-TEST_CASE("records of threads that ended and of guards nested deep are used again", "[concurrent]") {
+TEST_CASE("records of threads that ended and of guards nested deep are used again",
+          "[concurrent]") {
     HazardDomain domain;
     std::set<std::size_t> lanes;
     for (int i = 0; i < 50; ++i)
@@ -309,7 +310,8 @@ TEST_CASE("the only thread of a domain reclaims while others come and go", "[con
     }
 }
 
-TEST_CASE("guards nested deep, whose records come and go, against unlink and scan", "[concurrent]") {
+TEST_CASE("guards nested deep, whose records come and go, against unlink and scan",
+          "[concurrent]") {
     for (const Fences fences : all_fences) {
         Litmus litmus(fences);
         support::Failures failures;
@@ -321,7 +323,8 @@ TEST_CASE("guards nested deep, whose records come and go, against unlink and sca
             } else {
                 const char addresses[8] = {};
                 while (!stop)
-                    nested(litmus.domain, addresses, sizeof addresses, [&] { failures.expect(litmus.read()); });
+                    nested(litmus.domain, addresses, sizeof addresses,
+                           [&] { failures.expect(litmus.read()); });
             }
         });
         CHECK(failures.count() == 0);
@@ -368,7 +371,8 @@ TEST_CASE("store buffering is impossible with a fence on both sides", "[concurre
 }
 
 TEST_CASE("a store keeps what its readers read, with either kind of fence", "[concurrent]") {
-    using Store = drey::Store<std::uint64_t, support::Counted, drey::Sieve, drey::DefaultHash, drey::DefaultEqual, drey::Shared>;
+    using Store = drey::Store<std::uint64_t, support::Counted, drey::Sieve, drey::DefaultHash,
+                              drey::DefaultEqual, drey::Shared>;
     for (const Fences fences : all_fences) {
         HazardDomain domain(fences);
         {
@@ -382,7 +386,8 @@ TEST_CASE("a store keeps what its readers read, with either kind of fence", "[co
                         if (random.below(8) == 0)
                             store.erase(key);
                         else
-                            store.put(std::move(key), support::Counted(key), {}, drey::WriteIf::always);
+                            store.put(std::move(key), support::Counted(key), {},
+                                      drey::WriteIf::always);
                     } else {
                         store.read(key, store.hash(key), [&](const support::Counted& value) {
                             failures.expect(value.whole() && value.number() == key);

@@ -6,14 +6,15 @@
 #include <limits>
 #include <new>
 
-/// Counts the blocks that `new` has handed out, and fails allocations on demand. Replaces the global
-/// operator new and delete, so one test file, and only one, of an executable may include this.
+/// Counts the blocks that `new` has handed out, and fails allocations on demand. Replaces the
+/// global operator new and delete, so one test file, and only one, of an executable may include
+/// this.
 namespace support {
 
 struct Allocations {
     static constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
 
-    static inline std::atomic<long> live{0};             // blocks of all threads
+    static inline std::atomic<long> live{0};              // blocks of all threads
     static inline thread_local std::size_t left = never;  // successes until the next failure
     static inline thread_local bool failed = false;
     static inline thread_local bool all = false;  // after the first failure everything fails
@@ -27,9 +28,10 @@ struct Allocations {
             }
             --left;
         }
-        void* block = alignment <= alignof(std::max_align_t)
-                          ? std::malloc(size != 0 ? size : 1)
-                          : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+        void* block =
+            alignment <= alignof(std::max_align_t)
+                ? std::malloc(size != 0 ? size : 1)
+                : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
         if (block != nullptr) live.fetch_add(1, std::memory_order_relaxed);
         return block;
     }
@@ -95,8 +97,12 @@ void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
 void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
     support::Allocations::give_back(p);
 }
-void operator delete(void* p, const std::nothrow_t&) noexcept { support::Allocations::give_back(p); }
-void operator delete[](void* p, const std::nothrow_t&) noexcept { support::Allocations::give_back(p); }
+void operator delete(void* p, const std::nothrow_t&) noexcept {
+    support::Allocations::give_back(p);
+}
+void operator delete[](void* p, const std::nothrow_t&) noexcept {
+    support::Allocations::give_back(p);
+}
 void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept {
     support::Allocations::give_back(p);
 }

@@ -17,12 +17,12 @@ public:
         : number_(number), text_(text_of(number)), check_(~number) {
         alive_.fetch_add(1, std::memory_order_relaxed);
     }
-    Counted(const Counted& other) : number_(other.number_), text_(other.text_), check_(other.check_) {
+    Counted(const Counted& other)
+        : number_(other.number_), text_(other.text_), check_(other.check_) {
         alive_.fetch_add(1, std::memory_order_relaxed);
     }
     Counted(Counted&& other) noexcept
-        : number_(std::exchange(other.number_, moved_from)),
-          text_(std::move(other.text_)),
+        : number_(std::exchange(other.number_, moved_from)), text_(std::move(other.text_)),
           check_(other.check_) {
         alive_.fetch_add(1, std::memory_order_relaxed);
     }

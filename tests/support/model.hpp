@@ -908,12 +908,12 @@ private:
 template <class Policy, class Backend, class Kind, bool is_local = false>
 std::string run(std::uint64_t seed, std::uint64_t operations) {
     for (std::uint64_t done = 0; done < operations; ++seed) {
-        Episode<Policy, Backend, Kind, is_local> episode(seed, operations - done);
+        Episode<Policy, Backend, Kind, is_local> episode(seed, operations / 10 + 100);
         try {
             done += episode.run();
         } catch (const Mismatch& mismatch) {
-            return std::string(mismatch.what()) + "\nDREY_TEST_SEED=" + std::to_string(seed) +
-                   ": " + episode.describe();
+            return std::string(mismatch.what()) + "\nDREY_TEST_OPS=" + std::to_string(operations) +
+                   " DREY_TEST_SEED=" + std::to_string(seed) + ": " + episode.describe();
         }
     }
     return {};

@@ -12,7 +12,8 @@ namespace support {
 
 /// What a Fragile, or a test's own function, may refuse to do.
 enum class Deed { construct, copy, move, hash, equal, call };
-inline constexpr std::array all_deeds{Deed::construct, Deed::copy, Deed::move, Deed::hash, Deed::equal, Deed::call};
+inline constexpr std::array all_deeds{Deed::construct, Deed::copy,  Deed::move,
+                                      Deed::hash,      Deed::equal, Deed::call};
 
 struct Refused {
     Deed deed;
@@ -48,21 +49,21 @@ private:
 template <bool copies = true>
 class Fragile {
 public:
-    Fragile(std::uint64_t number) : number_((Refuse::may_throw(Deed::construct), std::make_unique<std::uint64_t>(number))) {  // NOLINT
+    Fragile(std::uint64_t number)
+        : number_((Refuse::may_throw(Deed::construct),
+                   std::make_unique<std::uint64_t>(number))) {  // NOLINT
         ++alive_;
     }
-    Fragile(const Fragile& other)
-        requires copies
-        : number_((Refuse::may_throw(Deed::copy), std::make_unique<std::uint64_t>(other.number()))) {
+    Fragile(const Fragile& other) requires copies
+        : number_((Refuse::may_throw(Deed::copy),
+                   std::make_unique<std::uint64_t>(other.number()))) {
         ++alive_;
     }
     Fragile(Fragile&& other) noexcept(false)
         : number_((Refuse::may_throw(Deed::move), std::move(other.number_))) {
         ++alive_;
     }
-    Fragile& operator=(const Fragile& other)
-        requires copies
-    {
+    Fragile& operator=(const Fragile& other) requires copies {
         Refuse::may_throw(Deed::copy);
         number_ = std::make_unique<std::uint64_t>(other.number());
         return *this;

@@ -2,6 +2,8 @@
 
 #include <atomic>
 
+#include "drey/detail/assert.hpp"
+
 #if defined(__linux__)
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
@@ -51,7 +53,10 @@ inline bool has_process_fence() noexcept {
 inline void process_fence() noexcept {
 #if defined(__linux__) && defined(__NR_membarrier)
     full_fence();  // the caller's own, should the kernel find no other thread to interrupt
-    ::syscall(__NR_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    // Readers have relied on it all along. A sandbox that forbids it must do so before the first
+    // cache is made; to go on without would be to destroy what somebody reads.
+    if (::syscall(__NR_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
+        broken("membarrier(2), which worked when the process registered for it, fails");
 #endif
 }
 

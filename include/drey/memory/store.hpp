@@ -14,6 +14,7 @@
 
 #include "drey/detail/fixed_array.hpp"
 #include "drey/lookup.hpp"
+#include "drey/memory/balance.hpp"
 #include "drey/memory/expiry.hpp"
 #include "drey/memory/hit_counters.hpp"
 #include "drey/memory/shard.hpp"
@@ -243,29 +244,16 @@ public:
 
     // ---- loads ---------------------------------------------------------------------------------
 
-    /// A ticket for a load of the key with hash h, returned when it goes out of scope.
-    class LoadTicket {
+    /// What a load of the key with hash h holds while it runs.
+    class LoadTicket : public TicketOf<Part> {
     public:
-        LoadTicket(Store& store, Hash h) noexcept : shard_(store.shard_of(h)), ticket_(h) {
-            shard_.take_ticket(ticket_);
-        }
-        LoadTicket(const LoadTicket&) = delete;
-        LoadTicket& operator=(const LoadTicket&) = delete;
-        ~LoadTicket() { shard_.return_ticket(ticket_); }
-
-        /// Whether the key was invalidated since.
-        bool doomed() const noexcept { return ticket_.doomed(); }
-
-    private:
-        friend class Store;
-        Part& shard_;
-        Ticket ticket_;
+        LoadTicket(Store& store, Hash h) noexcept : TicketOf<Part>(store.shard_of(h), h) {}
     };
 
     /// Stores what was loaded, unless the ticket is doomed; whether it did.
     bool fill(const LoadTicket& ticket, K&& key, V&& value, std::optional<Ttl> ttl) {
-        return put(std::move(key), std::move(value), ticket.ticket_.hash(), ttl, WriteIf::always,
-                   &ticket.ticket_);
+        return put(std::move(key), std::move(value), ticket.ticket().hash(), ttl, WriteIf::always,
+                   &ticket.ticket());
     }
 
     // ---- the rest ------------------------------------------------------------------------------
@@ -290,20 +278,7 @@ public:
         detail::check_capacity(capacity);
         ledger_.set_capacity(clamped(capacity));
         for (Part& shard : shards_) shard.set_budget(budget());
-        if (ledger_.overdrawn() == 0) return;
-        // What is claimed and not used goes first, then the same share of each shard's entries.
-        Weight used = 0;
-        for (Part& shard : shards_) used += shard.give_back_unused();
-        const double cut = std::min(1.0, static_cast<double>(ledger_.overdrawn()) /
-                                             static_cast<double>(std::max<Weight>(used, 1)));
-        for (Part& shard : shards_) {
-            const Weight mine = shard.allowance();
-            shrink(shard,
-                   mine - std::min(mine, static_cast<Weight>(static_cast<double>(mine) * cut)));
-        }
-        for (Part& shard : shards_)  // what rounding left, and others claimed meanwhile
-            if (const Weight over = ledger_.overdrawn(); over != 0)
-                shrink(shard, shard.allowance() - std::min(over, shard.allowance()));
+        detail::settle(ledger_, shards_, [this](Part& shard, Weight to) { shrink(shard, to); });
     }
 
     Stats stats() const {
@@ -371,7 +346,10 @@ private:
                     written = Written::refused;
                     break;
                 }
-                request.may_starve = !take_from_richest(shard, request.weight) || attempt > 1;
+                const bool taken = detail::take_from_richest(
+                    ledger_, shards_, shard, request.weight,
+                    [this](Part& other, Weight to) { shrink(other, to); });
+                request.may_starve = !taken || attempt > 1;
             }
         }
         if (written == Written::refused) {
@@ -395,22 +373,7 @@ private:
         }
     }
 
-    /// Makes the shard with the largest allowance give up what `shard` lacks of a fair share, and
-    /// of `need`. False if no other shard has anything to give.
-    bool take_from_richest(Part& shard, Weight need) {
-        Part* richest = nullptr;
-        Weight most = 0;
-        for (Part& other : shards_)
-            if (&other != &shard && other.allowance() > most) {
-                most = other.allowance();
-                richest = &other;
-            }
-        if (richest == nullptr) return false;
-        const Weight want = std::max(need, ledger_.fair_share() / 8);
-        shrink(*richest, most - std::min(most, want));
-        return true;
-    }
-
+    /// Makes a shard evict until it holds no more than `allowance`.
     void shrink(Part& shard, Weight allowance) {
         const std::int64_t now = expiry_.now();
         for (bool done = false; !done;) {

@@ -61,4 +61,23 @@ private:
     Ticket* first_ = nullptr;
 };
 
+/// A ticket of one shard's, returned when it goes out of scope.
+template <class Shard>
+class TicketOf {
+public:
+    TicketOf(Shard& shard, Hash h) noexcept : shard_(shard), ticket_(h) {
+        shard_.take_ticket(ticket_);
+    }
+    TicketOf(const TicketOf&) = delete;
+    TicketOf& operator=(const TicketOf&) = delete;
+    ~TicketOf() { shard_.return_ticket(ticket_); }
+
+    bool doomed() const noexcept { return ticket_.doomed(); }
+    const Ticket& ticket() const noexcept { return ticket_; }
+
+private:
+    Shard& shard_;
+    Ticket ticket_;
+};
+
 }  // namespace drey

@@ -1,3 +1,0 @@
-#include "throughput/cases.hpp"
-
-std::vector<throughput::Case> throughput::number_cases() { return cases<Numbers>(); }
