@@ -52,7 +52,7 @@ public:
     bool visit(const K& key, const std::function<void(const V&)>& f) {
         return face_->visit(key, f);
     }
-    bool contains(const K& key) { return face_->contains(key); }
+    bool contains(const K& key) const { return face_->contains(key); }
 
     bool put(K key, V value, PutOptions options = {}) {
         return face_->put(std::move(key), std::move(value), options);
@@ -90,7 +90,7 @@ public:
         }
     }
 
-    void for_each(const std::function<void(const K&, const V&)>& f) { face_->for_each(f); }
+    void for_each(const std::function<void(const K&, const V&)>& f) const { face_->for_each(f); }
     std::size_t size() const { return face_->size(); }
     bool empty() const { return size() == 0; }
     std::size_t capacity() const { return face_->capacity(); }

@@ -103,7 +103,7 @@ public:
     /// Whether the key has a value. Counts neither as a hit nor as a miss.
     template <class Q = K>
         requires is_key<Q>
-    bool contains(const Q& key) { return backend_.contains(as_key(key)); }
+    bool contains(const Q& key) const { return backend_.contains(as_key(key)); }
 
     // ---- writing -------------------------------------------------------------------------------
 
@@ -207,7 +207,7 @@ public:
     /// Calls `f(const K&, const V&)` for each entry, in no order, without a lock: f may call the
     /// cache. An entry that is written while this runs may be seen, old or new, both or not at all.
     template <class F>
-    void for_each(F&& f) {
+    void for_each(F&& f) const {
         static_assert(std::invocable<F&, const K&, const V&>,
                       "drey: for_each needs a function of (const K&, const V&)");
         backend_.for_each(f);
@@ -269,7 +269,7 @@ private:
         }
     }
 
-    Impl backend_;
+    mutable Impl backend_;  // even who only looks leaves traces: hazards, hits, what has expired
     SingleFlight<K, V, Impl> flights_{backend_};
 };
 

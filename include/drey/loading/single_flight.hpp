@@ -162,7 +162,7 @@ private:
                     if (found) use_in_place(*outcome.value);  // before it is moved into the cache
                     flight.is_shared = !found;                // "no such row" can be shared
                 }
-                flight.value = std::move(outcome.value);
+                if (found) flight.value.emplace(*std::move(outcome.value));
                 if (found) keep(flight, key, outcome.ttl ? outcome.ttl : ttl);
             }
         } catch (...) {

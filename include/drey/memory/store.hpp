@@ -97,9 +97,9 @@ public:
     /// What `read` does, as an answer of its own.
     template <class Q>
     Lookup<V> find(const Q& key) {
-        auto found = Lookup<V>::miss();
-        read(key, hash(key), [&](const V& value) { found = Lookup<V>::hit(value); });
-        return found;
+        std::optional<V> found;
+        read(key, hash(key), [&](const V& value) { found.emplace(value); });
+        return found ? Lookup<V>::hit(*std::move(found)) : Lookup<V>::miss();
     }
 
     /// As `read`, but neither a hit nor a miss, to the counters or to the policy.
@@ -139,8 +139,9 @@ public:
     template <class Change>
     bool update(K&& key, Change&& change, std::optional<Ttl> ttl) {
         const Hash h = hash(std::as_const(key));
+        std::optional<K> own(std::move(key));
         for (;;)
-            if (const auto has_value = try_update(key, h, change, ttl)) {
+            if (const auto has_value = try_update(own, h, change, ttl)) {
                 shard_of(h).reclaim_if_due(*has_value ? Removal::replaced : Removal::erased);
                 return *has_value;
             }
@@ -392,10 +393,11 @@ private:
     /// One attempt at an update; nothing if the entry changed meanwhile. The guard is held until
     /// the write, so that the slot that we saw cannot come to hold another entry.
     template <class Change>
-    std::optional<bool> try_update(K& key, Hash h, Change& change, std::optional<Ttl> ttl) {
+    std::optional<bool> try_update(std::optional<K>& key, Hash h, Change& change,
+                                   std::optional<Ttl> ttl) {
         Part& shard = shard_of(h);
         Guard guard(readers_);
-        const auto found = shard.look(guard, std::as_const(key), h);
+        const auto found = shard.look(guard, std::as_const(*key), h);
         std::optional<V> current;
         if (found.item != nullptr && !shard.expired(found.slot, expiry_.clock()))
             current.emplace(found.item->value.get());
@@ -403,16 +405,16 @@ private:
         if constexpr (ValueCell<V>::overwrites_in_place) seen.value = current;
         std::optional<V> next = std::invoke(change, std::move(current));
         if (next) {
-            Item item(std::move(key), std::move(*next), h);
+            Item item(*std::move(key), *std::move(next), h);
             WriteRequest<V> request{.hash = h, .condition = WriteIf::unchanged, .seen = &seen};
             const Written written = write(item, request, ttl);
             if (written != Written::changed) return written == Written::yes;
-            key = std::move(item.key);
+            key.emplace(std::move(item.key));
             return std::nullopt;
         }
         Departures departures;
         const bool removed =
-            shard.erase_unchanged(std::as_const(key), h, seen, expiry_.now(), departures);
+            shard.erase_unchanged(std::as_const(*key), h, seen, expiry_.now(), departures);
         finish(shard, departures);
         return removed ? std::optional<bool>(false) : std::nullopt;
     }
