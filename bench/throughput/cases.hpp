@@ -59,24 +59,25 @@ const Streams<Types>& streams_of(Workload workload, unsigned threads, std::size_
     return cached->streams;
 }
 
-template <template <class> class Contender, Scope scope, class Types, Workload workload>
+template <class Family, Scope scope, class Types, Workload workload>
 void enrol_in(const char* label) {
     constexpr bool runs = [] {
-        if constexpr (!serves<Contender, Types>) {
+        if constexpr (!serves<Family, Types>) {
             return false;
         } else if (scope == Scope::policies) {
             return std::is_same_v<Types, Numbers> &&
                    (workload == Workload::hits || workload == Workload::readthrough);
         } else {
-            return !puts(workload) || writable<Contender<Types>>;
+            return !puts(workload) || writable<typename Family::template Contender<Types>>;
         }
     }();
     if constexpr (runs) {
+        using Contender = typename Family::template Contender<Types>;
         for (const unsigned threads : thread_counts) {
             if (scope == Scope::one_thread && threads > 1) continue;
             if (scope == Scope::policies && threads > 2) continue;
             const auto run = [threads](std::size_t operations) {
-                return race<workload, Types, Contender<Types>>(
+                return race<workload, Types, Contender>(
                     streams_of<Types>(workload, threads, operations), threads);
             };
             all_cases().push_back({workload, Types::name, threads, label, run});
@@ -84,15 +85,15 @@ void enrol_in(const char* label) {
     }
 }
 
-template <template <class> class Contender, Scope scope>
+template <class Family, Scope scope>
 bool enrol(const char* label) {
     const auto of = [&]<class Types>(const Types&) {
-        enrol_in<Contender, scope, Types, Workload::hits>(label);
-        enrol_in<Contender, scope, Types, Workload::readthrough>(label);
-        enrol_in<Contender, scope, Types, Workload::mixed>(label);
-        enrol_in<Contender, scope, Types, Workload::churn>(label);
-        enrol_in<Contender, scope, Types, Workload::hotkey>(label);
-        enrol_in<Contender, scope, Types, Workload::scan>(label);
+        enrol_in<Family, scope, Types, Workload::hits>(label);
+        enrol_in<Family, scope, Types, Workload::readthrough>(label);
+        enrol_in<Family, scope, Types, Workload::mixed>(label);
+        enrol_in<Family, scope, Types, Workload::churn>(label);
+        enrol_in<Family, scope, Types, Workload::hotkey>(label);
+        enrol_in<Family, scope, Types, Workload::scan>(label);
     };
     of(Numbers{});
     of(Texts{});

@@ -50,17 +50,20 @@ struct Setup {
     bool read_only = false;
 };
 
+/// What a thread uses of a contender.
+template <class Contender>
+using Own = std::remove_reference_t<decltype(std::declval<Contender&>().at(0))>;
+
 /// Whether a contender can be put into, and not just load what it misses.
 template <class Contender>
-inline constexpr bool writable =
-    requires(std::remove_reference_t<decltype(std::declval<Contender&>().at(0))>& own) {
-    &std::remove_reference_t<decltype(own)>::put;
+inline constexpr bool writable = requires {
+    &Own<Contender>::put;
 };
 
-/// Whether a contender takes items of these types.
-template <template <class> class Contender, class Types>
+/// Whether a contender, of its family, takes items of these types.
+template <class Family, class Types>
 inline constexpr bool serves = requires {
-    sizeof(Contender<Types>);
+    sizeof(typename Family::template Contender<Types>);
 };
 
 template <class Types, class Backend = drey::DefaultPolicy>

@@ -76,7 +76,7 @@ private:
 
 /// What one thread does. Returns its hits.
 template <Workload workload, class Types, class Contender>
-[[gnu::noinline]] std::uint64_t work(Contender& contender,
+[[gnu::noinline]] std::uint64_t work(Own<Contender>& contender,
                                      const std::vector<typename Types::Item>& stream,
                                      std::uint64_t& wrong_values) {
     std::uint64_t hits = 0, wrong = 0, turn = 0;
@@ -182,7 +182,7 @@ Outcome race(const Streams<Types>& streams, unsigned threads) {
     Outcome outcome;
     outcome.time = time_threads(threads, [&](unsigned t) {
         std::uint64_t my_wrong = 0;
-        hits += work<workload, Types>(contender.at(t), streams[t], my_wrong);
+        hits += work<workload, Types, Contender>(contender.at(t), streams[t], my_wrong);
         wrong |= my_wrong;
     });
     for (unsigned t = 0; t < threads; ++t) outcome.operations += streams[t].size();
@@ -193,6 +193,13 @@ Outcome race(const Streams<Types>& streams, unsigned threads) {
 
     if (wrong != 0) throw std::runtime_error("a value does not belong to its key");
     if (read_only && outcome.hits != outcome.reads) throw std::runtime_error("a key is missing");
+    if (!read_only &&
+        contender.size() < std::min<std::size_t>(capacity / 10 * 9, outcome.operations / 10))
+        throw std::runtime_error("what was put is not there");
+    if (workload == Workload::readthrough || workload == Workload::mixed) {
+        const double ratio = static_cast<double>(outcome.hits) / static_cast<double>(outcome.reads);
+        if (ratio < 0.2 || ratio > 0.95) throw std::runtime_error("its hit ratio is not credible");
+    }
     return outcome;
 }
 

@@ -109,7 +109,8 @@ public:
 
     /// Stores the value under the key, whatever was there. An overwritten entry keeps its place
     /// with the policy, and the write counts as a hit. False if the value was not kept: it weighs
-    /// more than the capacity, or the policy did not admit it; the key then has no value.
+    /// more than the capacity, the policy did not admit it, or other threads took the room that was
+    /// made for it time and again; the key then has no value.
     bool put(K key, V value, PutOptions options = {}) {
         return backend_.put(std::move(key), std::move(value), options.ttl, WriteIf::always);
     }
@@ -254,6 +255,7 @@ private:
     /// Looks the key up, and makes a K of it only on a miss.
     template <class Q, class Loader, class Use>
     bool load(Q&& key, Loader& loader, LoadOptions options, Use&& use) {
+        if (options.ttl) detail::check_ttl(*options.ttl);
         static_assert(std::is_constructible_v<K, Q&&>,
                       "drey: to load, a key that cannot be copied must be moved into the call");
         constexpr bool must_be_made = std::same_as<decltype(as_key(key)), K>;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -74,7 +75,24 @@ template <class T>
 concept Word = std::is_integral_v<T> || std::is_enum_v<T> || std::is_pointer_v<T>;
 
 template <class T>
-concept Text = std::convertible_to<const T&, std::string_view> && !std::is_pointer_v<T>;
+inline constexpr bool is_text = false;
+template <class A>
+inline constexpr bool is_text<std::basic_string<char, std::char_traits<char>, A>> = true;
+template <>
+inline constexpr bool is_text<std::string_view> = true;
+template <std::size_t N>
+inline constexpr bool is_text<char[N]> = true;
+
+template <class T>
+concept HasStdHash = requires(const T& t) {
+    { std::hash<T>{}(t) } -> std::convertible_to<std::size_t>;
+};
+
+/// Strings, and what converts to one and has no hash of its own, by which it might be equal where
+/// its text is not.
+template <class T>
+concept Text = is_text<T> ||
+    (std::convertible_to<const T&, std::string_view> && !std::is_pointer_v<T> && !HasStdHash<T>);
 
 template <class T>
 struct IsTuple : std::false_type {};
@@ -129,10 +147,13 @@ concept CheapHash = std::same_as<H, DefaultHash> && Word<K>;
 /// The salted hash of `key` by the user's function or ours.
 template <class H, class Q>
 Hash salted_hash(const H& hash, const Q& key, std::uint64_t salt) {
-    if constexpr (requires {
-                      { hash(key, salt) } -> std::convertible_to<Hash>;
-                  }) {
+    // Only our own is known to spread over all 64 bits, on which the index relies.
+    if constexpr (std::same_as<H, DefaultHash>) {
         return hash(key, salt);
+    } else if constexpr (requires {
+                             { hash(key, salt) } -> std::convertible_to<Hash>;
+                         }) {
+        return mix(static_cast<std::uint64_t>(hash(key, salt)), salt);
     } else {
         return mix(static_cast<std::uint64_t>(hash(key)), salt);
     }

@@ -2,6 +2,8 @@
 
 #include <concepts>
 #include <functional>
+#include <string>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -13,15 +15,49 @@ namespace drey {
 
 namespace detail {
 
+/// How an argument is remembered: by value, and text by its characters, which the caller may
+/// destroy or reuse. `pass` makes of that what the function takes.
+template <class Arg>
+struct Remembered {
+    using Plain = std::remove_cvref_t<std::decay_t<Arg>>;
+    static constexpr bool is_c_string =
+        std::same_as<Plain, const char*> || std::same_as<Plain, char*>;
+    static constexpr bool is_text = is_c_string || std::same_as<Plain, std::string_view>;
+    using type = std::conditional_t<is_text, std::string, Plain>;
+
+    static_assert(!std::same_as<Plain, char*>,
+                  "drey: a function that takes a char* might write to it; it cannot be memoised");
+    static_assert(
+        !std::is_lvalue_reference_v<Arg> || std::is_const_v<std::remove_reference_t<Arg>>,
+        "drey: a function that takes a reference might write to it; it cannot be memoised");
+
+    static decltype(auto) pass(const type& kept) {
+        if constexpr (is_c_string) {
+            return kept.c_str();
+        } else {
+            return (kept);
+        }
+    }
+};
+
 /// The key and value types of a memoised function, from what std::function makes of it.
 template <class Signature>
 struct MemoizeTraits;
 
 template <class R, class... Args>
 struct MemoizeTraits<std::function<R(Args...)>> {
-    using Key = std::tuple<std::decay_t<Args>...>;
+    using Key = std::tuple<typename Remembered<Args>::type...>;
     using Value = std::decay_t<R>;
     static_assert(!std::is_void_v<R>, "drey: a function that returns nothing cannot be memoised");
+
+    template <class F>
+    static Value call(F& function, const Key& key) {
+        return std::apply(
+            [&](const auto&... kept) -> Value {
+                return std::invoke(function, Remembered<Args>::pass(kept)...);
+            },
+            key);
+    }
 };
 
 template <class F>
@@ -51,7 +87,7 @@ public:
     requires std::constructible_from<Key, Args&&...> Value operator()(Args&&... args) {
         return cache_.get_or_load(
             Key(std::forward<Args>(args)...),
-            [this](const Key& key) -> Loaded<Value> { return {std::apply(function_, key)}; });
+            [this](const Key& key) -> Loaded<Value> { return {Traits::call(function_, key)}; });
     }
 
     /// Forgets the results for these arguments, or all of them.
@@ -70,8 +106,9 @@ private:
 
 /// Wraps a function so that it remembers its results, as Python's functools.lru_cache does: LRU and
 /// 128 results unless told otherwise (`drey::memoize<drey::S3Fifo>(f, {.capacity = 10'000})`).
-/// Arguments are copied into the key, so each must be hashable and comparable. The function's
-/// signature must be known: a function, or an object with one call operator, not a template.
+/// Arguments are copied into the key, text as a std::string, so each must be hashable and
+/// comparable and own what it refers to. The function's signature must be known: a function, or an
+/// object with one call operator, not a template.
 template <class Backend = Lru, class F>
 Memoized<std::decay_t<F>, Backend> memoize(
     F&& function,

@@ -26,8 +26,8 @@ struct MemoryOptions {
     /// do not expire together.
     double jitter = 0.0;
 
-    /// What an entry counts against the capacity, such as its bytes. Called once a write, outside
-    /// locks. Each entry counts 1 if there is none.
+    /// What an entry counts against the capacity, such as its bytes; 0 is free. Called once a
+    /// write, outside locks. Each entry counts 1 if there is none.
     std::function<Weight(const K&, const V&)> weigher = {};
 
     /// Called once for each entry that leaves, after it can no longer be found, outside locks, on
@@ -42,7 +42,8 @@ struct MemoryOptions {
     /// each process has its own salt, so that an attacker cannot choose colliding keys.
     std::optional<std::uint64_t> seed = {};
 
-    /// A power of two; 0 lets the cache choose: 1 for small caches, whose policy is then exact.
+    /// A power of two, and in effect no more than the capacity; 0 lets the cache choose: 1 for
+    /// small caches, whose policy is then exact. A Local cache always has 1.
     std::size_t shards = 0;
 };
 

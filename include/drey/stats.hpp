@@ -24,11 +24,11 @@ inline constexpr std::size_t removal_causes = 5;
 struct Stats {
     std::uint64_t hits = 0;
     std::uint64_t misses = 0;
-    std::uint64_t insertions = 0;          ///< writes that were kept, overwrites included
-    std::uint64_t rejections = 0;          ///< writes that were not: too heavy, or not admitted
-    std::uint64_t loads = 0;               ///< loaders that returned
-    std::uint64_t load_failures = 0;       ///< loaders that threw
-    std::uint64_t dropped_loads = 0;       ///< results not kept: the key was invalidated meanwhile
+    std::uint64_t insertions = 0;     ///< writes that were kept, overwrites included
+    std::uint64_t rejections = 0;     ///< writes that were not: too heavy, or not admitted
+    std::uint64_t loads = 0;          ///< loaders that returned
+    std::uint64_t load_failures = 0;  ///< loaders that threw
+    std::uint64_t dropped_loads = 0;  ///< results not kept: invalidated meanwhile, or too heavy
     std::chrono::nanoseconds load_time{};  ///< spent in loaders, failed ones included
     std::uint64_t listener_failures = 0;   ///< exceptions out of `on_removal`, swallowed
     std::array<std::uint64_t, removal_causes> removals{};  ///< by cause

@@ -283,6 +283,22 @@ TEST_CASE("first entry with a deadline may come late", "[expiry]") {
     CHECK(f.cache.size() == 500);
 }
 
+TEMPLATE_TEST_CASE("first deadline may come with an overwrite", "[expiry]", int, std::string) {
+    ManualClock clock;
+    drey::Cache<int, TestType> cache{{.capacity = 10, .clock = clock}};
+    cache.put(1, TestType{});
+    cache.put(2, TestType{});
+    cache.put(1, TestType{}, {.ttl = 1s});
+    cache.update(2, [](auto old) { return old; }, {.ttl = 1s});
+    CHECK(cache.contains(1));
+    clock.advance(1s);
+    CHECK_FALSE(cache.contains(1));
+    CHECK_FALSE(cache.contains(2));
+    cache.put(1, TestType{});
+    clock.advance(24h);
+    CHECK(cache.contains(1));
+}
+
 TEST_CASE("expired entry found by one call may be replaced before that call removes it",
           "[expiry]") {
     // The clock is asked again after the look-up, when nothing protects the slot any more: here

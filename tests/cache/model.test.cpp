@@ -1,5 +1,4 @@
-#include "support/model.hpp"
-
+#include "cache/episode.hpp"
 #include "drey/drey.hpp"
 #include "support/catch.hpp"
 

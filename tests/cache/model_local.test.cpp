@@ -1,6 +1,6 @@
+#include "cache/episode.hpp"
 #include "drey/drey.hpp"
 #include "support/catch.hpp"
-#include "support/model.hpp"
 
 TEMPLATE_TEST_CASE("local cache does what the model says", "[model]", drey::Fifo, drey::Lru,
                    drey::Mru, drey::Lfu, drey::Random, drey::Sieve, drey::S3Fifo) {

@@ -281,7 +281,7 @@ void rises(std::size_t writes, Write&& write) {
 TEST_CASE("a key that is overwritten is never missed and never goes back", "[concurrent]") {
     // Two slots take turns here, so the word in the index goes A, B, A, B: a reader that finds A
     // before and after must not take that for A all the while.
-    rises<drey::DefaultHash>(ops(400'000), [](auto& cache, std::uint64_t i) { cache.put(1, i); });
+    rises<drey::DefaultHash>(ops(200'000), [](auto& cache, std::uint64_t i) { cache.put(1, i); });
 }
 
 TEST_CASE("nor one that is updated", "[concurrent]") {
@@ -303,7 +303,7 @@ TEST_CASE("nor one whose neighbours of the same hash come and go", "[concurrent]
 
 TEST_CASE("nor one whose overwriting is churned through a changing set of free slots",
           "[concurrent]") {
-    rises<FewHashes>(ops(100'000), [](auto& cache, std::uint64_t i) {
+    rises<FewHashes>(ops(50'000), [](auto& cache, std::uint64_t i) {
         cache.put(1, i);
         if (i % 3 == 0) cache.put(2 + i % 13, i);
         if (i % 5 == 0) cache.erase(2 + i % 11);
@@ -362,13 +362,13 @@ void never_misses_its_own(std::size_t each) {
 TEST_CASE("what a thread has put it finds, while the index grows and others come and go",
           "[concurrent]") {
     for (std::size_t round = 0; round < 5; ++round)
-        never_misses_its_own<drey::DefaultHash>(ops(25'000));
+        never_misses_its_own<drey::DefaultHash>(ops(12'000));
 }
 
 TEST_CASE("also if all hashes are the same", "[concurrent]") {
     never_misses_its_own<OneHash>(ops(750));
 }
-TEST_CASE("also if hashes are few", "[concurrent]") { never_misses_its_own<FewHashes>(ops(2'000)); }
+TEST_CASE("also if hashes are few", "[concurrent]") { never_misses_its_own<FewHashes>(ops(1'000)); }
 
 TEST_CASE("small caches grow under their readers", "[concurrent]") {
     // Growth is rare in a long run; so many short ones.

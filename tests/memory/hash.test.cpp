@@ -152,7 +152,12 @@ TEST_CASE("hash of one's own is mixed with the salt, or takes it", "[hash]") {
     for (int i = 0; i < 5'000; ++i) mixed.push_back(drey::detail::salted_hash(Plain{}, i, 5));
     CHECK(unevenness(mixed) < 8);
     CHECK(drey::detail::salted_hash(Plain{}, 7, 5) != drey::detail::salted_hash(Plain{}, 7, 6));
-    CHECK(drey::detail::salted_hash(Salted{}, std::string_view("abc"), 5) == 8);
+    const auto salted = [](std::string_view key, std::uint64_t salt) {
+        return drey::detail::salted_hash(Salted{}, key, salt);
+    };
+    CHECK(salted("abc", 5) == salted("xyz", 5));
+    CHECK(salted("abc", 5) != salted("ab", 5));
+    CHECK(salted("abc", 5) != salted("abc", 6));
 }
 
 TEST_CASE("what can look up what is said by types", "[hash]") {

@@ -11,7 +11,6 @@
 
 #include "drey/cache.hpp"
 #include "drey/memory/hazards.hpp"
-#include "drey/memory/spin_mutex.hpp"
 #include "drey/policy/lru.hpp"
 #include "drey/policy/sieve.hpp"
 #include "support/catch.hpp"
@@ -402,31 +401,4 @@ TEST_CASE("a store keeps what its readers read, with either kind of fence", "[co
         }
         CHECK(support::Counted::alive() == 0);
     }
-}
-
-// ---- the lock ----------------------------------------------------------------------------------
-
-TEST_CASE("a spin mutex excludes, and wakes who sleeps on it", "[concurrent]") {
-    drey::SpinMutex mutex;
-    std::uint64_t counter = 0;  // plain: only the mutex guards it
-    std::atomic<std::uint64_t> tried{0};
-    constexpr std::size_t threads = 8;
-    const std::size_t rounds = support::ops(20'000);
-    support::in_threads(threads, [&](std::size_t) {
-        for (std::size_t i = 0; i < rounds; ++i) {
-            mutex.lock();
-            ++counter;
-            if (i % 64 == 0) std::this_thread::yield();  // so that others go to sleep
-            mutex.unlock();
-            if (mutex.try_lock()) {
-                ++counter;
-                ++tried;
-                mutex.unlock();
-            }
-        }
-    });
-    CHECK(counter == threads * rounds + tried);
-    CHECK(mutex.try_lock());
-    CHECK_FALSE(mutex.try_lock());
-    mutex.unlock();
 }

@@ -13,12 +13,3 @@ namespace drey::detail {
 }
 
 }  // namespace drey::detail
-
-/// Checks an invariant of the library itself in debug builds.
-#ifdef NDEBUG
-#define DREY_ASSERT(condition) static_cast<void>(0)
-#else
-#define DREY_ASSERT(condition)       \
-    static_cast<void>((condition) || \
-                      (::drey::detail::broken("broken invariant: " #condition), false))
-#endif

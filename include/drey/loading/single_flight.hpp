@@ -17,6 +17,7 @@
 
 #include "drey/error.hpp"
 #include "drey/loading/loader.hpp"
+#include "drey/loading/wait_graph.hpp"
 #include "drey/options.hpp"
 #include "drey/stats.hpp"
 #include "drey/types.hpp"
@@ -137,14 +138,14 @@ private:
     template <class Loader, class Use>
     bool lead(Flight& flight, K& key, Loader& loader, std::optional<Ttl> ttl, Use& use) {
         bool found = false;
-        // What is used in place is used before the flight ends; what that throws is the caller's
-        // own and no passenger's.
-        std::exception_ptr error_of_use;
+        // What its visitor or the storing of the value throws is the caller's own error and no
+        // passenger's.
+        std::exception_ptr own_error;
         [[maybe_unused]] const auto use_in_place = [&](const V& value) {
             try {
                 use(value);
             } catch (...) {
-                error_of_use = std::current_exception();
+                own_error = std::current_exception();
             }
         };
         try {
@@ -163,14 +164,20 @@ private:
                     flight.is_shared = !found;                // "no such row" can be shared
                 }
                 if (found) flight.value.emplace(*std::move(outcome.value));
-                if (found) keep(flight, key, outcome.ttl ? outcome.ttl : ttl);
+                if (found) {
+                    try {
+                        keep(flight, key, outcome.ttl ? outcome.ttl : ttl);
+                    } catch (...) {
+                        own_error = std::current_exception();
+                    }
+                }
             }
         } catch (...) {
             flight.error = std::current_exception();
         }
         const bool has_passengers = land(flight);
         if (flight.error) std::rethrow_exception(flight.error);
-        if (error_of_use) std::rethrow_exception(error_of_use);
+        if (own_error) std::rethrow_exception(own_error);
         if constexpr (shares_value) {
             if (found && has_passengers) use(std::as_const(*flight.value));
             if (found && !has_passengers) use(std::move(*flight.value));
@@ -237,29 +244,13 @@ private:
     }
 
     /// Waits for a flight that another thread leads, unless that thread waits for us.
-    void await(Flight& flight) {
-        const auto me = std::this_thread::get_id();
-        {
-            const std::lock_guard lock(waiting_mutex_);
-            // A flight that has ended holds nobody up, though its leader may be waiting by now for
-            // one that is ours. That it ended is seen: its leader held this mutex since.
-            for (const Flight* next = &flight;
-                 next != nullptr && !next->ended.load(std::memory_order_acquire);) {
-                if (next->leader == me) throw ReentrantLoad();
-                const auto other = waiting_.find(next->leader);
-                next = other != waiting_.end() ? other->second : nullptr;
-            }
-            waiting_.emplace(me, &flight);
-        }
+    static void await(Flight& flight) {
+        const WaitGraph::Edge edge(flight.leader, flight.ended);
         flight.ended.wait(false, std::memory_order_acquire);
-        const std::lock_guard lock(waiting_mutex_);
-        waiting_.erase(me);
     }
 
     Backend& backend_;
     std::array<Stripe, stripes> stripes_;
-    std::mutex waiting_mutex_;
-    std::unordered_map<std::thread::id, const Flight*> waiting_;  // who waits for what
     std::atomic<std::uint64_t> loads_{0};
     std::atomic<std::uint64_t> failures_{0};
     std::atomic<std::uint64_t> dropped_{0};

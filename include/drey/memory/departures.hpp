@@ -39,10 +39,6 @@ public:
     Departure operator[](std::size_t i) const noexcept {
         return i < first_.size() ? first_[i] : more_[i - first_.size()];
     }
-    void clear() noexcept {
-        more_.clear();
-        count_ = 0;
-    }
 
 private:
     std::size_t geometric(std::size_t n) const noexcept {

@@ -206,7 +206,9 @@ public:
     /// ledger; returns whether it is done.
     bool shrink_some(Weight allowance, std::int64_t now, Departures& departures) {
         const Lock lock(mutex_);
-        while (state_.account.used() > allowance && !departures.full_without_allocating())
+        for (std::size_t left = most_at_once; left != 0 && state_.account.used() > allowance &&
+                                              !departures.full_without_allocating();
+             --left)
             state_.evict_one(now, departures);
         state_.account.give_back_beyond(allowance);
         return state_.account.used() <= allowance;
@@ -231,11 +233,12 @@ public:
     /// Slots that were reported, and now wait for their readers.
     void retire(const Departures& reported) noexcept {
         const Lock lock(mutex_);
-        for (std::size_t i = 0; i < reported.size(); ++i) state_.retired.add(reported[i].slot);
+        for (std::size_t i = 0; i < reported.size(); ++i)
+            state_.retired.slots.add(reported[i].slot);
     }
     void retire(Slot s) noexcept {
         const Lock lock(mutex_);
-        state_.retired.add(s);
+        state_.retired.slots.add(s);
     }
 
     void reclaim() noexcept {
@@ -246,9 +249,7 @@ public:
     void reclaim_if_due(Removal cause) noexcept {
         {
             const Lock lock(mutex_);
-            const std::size_t retired = state_.retired.size();
-            if (retired == 0 || !is_reclaim_due<Item, Sync>(cause, retired, state_.live.size()))
-                return;
+            if (state_.retired.slots.size() == 0 || !state_.is_reclaim_due(cause)) return;
         }
         reclaim();
     }

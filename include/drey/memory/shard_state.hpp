@@ -71,7 +71,7 @@ public:
 
     ~ShardState() {
         if constexpr (!std::is_trivially_destructible_v<Item>)
-            for (const SlotSet* set : {&live, &retired})
+            for (const SlotSet* set : {&live, &retired.slots})
                 for (Slot s = set->next(0); s != no_slot; s = set->next(s + 1))
                     std::destroy_at(&slab.at(s));
     }
@@ -87,7 +87,7 @@ public:
     // The rest is the lock's alone; it begins a cache line that readers do not touch.
     alignas(64) Account account;
     SlotSet live;
-    SlotSet retired;
+    Retired retired;
     Tickets tickets;
 
     template <class Q>
@@ -118,7 +118,7 @@ public:
 
     /// Moves `item` in, if the request's condition holds. Strong guarantee, but that a bad_alloc
     /// while making room for a heavy entry may come after some evictions. `item` is moved from only
-    /// if the result is `yes`.
+    /// if the result is `yes` or it throws.
     Written write(Item& item, const WriteRequest<V>& request, Departures& departures) {
         const Hash h = request.hash;
         if (request.ticket != nullptr && request.ticket->doomed()) return Written::doomed;
@@ -144,7 +144,7 @@ public:
             make_room(request.weight, old, request.now, departures);
             if (context.listens && old != no_slot) departures.reserve_one();
         } catch (...) {
-            retired.add(fresh);
+            retired.add(fresh, request.weight);
             throw;
         }
         if (request.ticket == nullptr) tickets.doom(h);
@@ -183,7 +183,8 @@ public:
     }
 
     /// Removes an expired entry or, if there is none, the policy's victim. Needs a live entry.
-    Slot evict_one(std::int64_t now, Departures& departures) noexcept {
+    /// `old` is about to be replaced, and is if the policy chooses it.
+    Slot evict_one(std::int64_t now, Departures& departures, Slot old = no_slot) noexcept {
         if (const Slot s = deadlines.expired(now, live); s != no_slot) {
             withdraw(s, Removal::expired, departures);
             return s;
@@ -193,8 +194,14 @@ public:
             detail::broken("the eviction policy chose a slot that it does not hold");
         const Hash h = hash_of(victim);
         index.remove(index.place_of(h, victim), h);
-        leave(victim, Removal::evicted, departures);
+        leave(victim, victim == old ? Removal::replaced : Removal::evicted, departures);
         return victim;
+    }
+
+    /// Whether to reclaim after an entry left for this cause.
+    bool is_reclaim_due(Removal cause) const noexcept {
+        return drey::is_reclaim_due<Item, Sync>(cause, retired, live.size(), account.allowance(),
+                                                context.weighed);
     }
 
     void add_to(Stats& stats) const noexcept {
@@ -206,7 +213,7 @@ public:
         std::size_t count = 0;
         Weight weight = 0;
         for (Slot s = live.next(0); s != no_slot; s = live.next(s + 1)) {
-            if (!index.place_of(hash_of(s), s) || retired.contains(s)) return false;
+            if (!index.place_of(hash_of(s), s) || retired.slots.contains(s)) return false;
             weight += account.weight(s);
             ++count;
         }
@@ -225,7 +232,7 @@ private:
             const std::size_t wanted = std::max(slots, std::min(prepared_slots_ * 2, slots + 4096));
             policy.grow(wanted);
             live.grow(wanted);
-            retired.grow(wanted);
+            retired.slots.grow(wanted);
             account.grow(wanted);
             prepared_slots_ = wanted;
         }
@@ -264,7 +271,7 @@ private:
     void make_room(Weight w, Slot& old, std::int64_t now, Departures& departures) {
         while (!account.fits(w, old)) {
             if (context.listens) departures.reserve_one();
-            if (evict_one(now, departures) == old) old = no_slot;
+            if (evict_one(now, departures, old) == old) old = no_slot;
         }
     }
 
@@ -277,12 +284,13 @@ private:
     /// The rest of an entry's leaving, once index and policy have forgotten it.
     void leave(Slot s, Removal cause, Departures& departures) noexcept {
         forget(s, cause);
+        retired.weight += account.weight(s);
         if (context.listens) {
             departures.add(s, cause);
         } else {
-            retired.add(s);
+            retired.slots.add(s);
         }
-        departures.reclaim_due |= is_reclaim_due<Item, Sync>(cause, retired.size(), live.size());
+        departures.reclaim_due |= is_reclaim_due(cause);
     }
 
     std::size_t prepared_slots_ = 0;  // policy, sets and account have room for these

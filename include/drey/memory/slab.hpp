@@ -26,7 +26,7 @@ public:
 
     /// Where s's entry is, to be protected before it is looked at.
     const E* pointer(Slot s) const noexcept {
-        return reinterpret_cast<const E*>(cells_.address(s));
+        return std::launder(reinterpret_cast<const E*>(cells_.address(s)));
     }
 
     /// How many slots have ever held an entry; all of them are below.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -310,8 +311,6 @@ public:
                            [](const Part& shard) { return shard.validate(); });
     }
 
-    const Options& options() const noexcept { return options_; }
-
 private:
     static Weight clamped(std::size_t capacity) noexcept {
         return std::min<Weight>(capacity, std::numeric_limits<std::int64_t>::max());
@@ -319,7 +318,8 @@ private:
 
     std::size_t shard_count() const {
         if (!Sync::is_shared) return 1;
-        if (options_.shards != 0) return options_.shards;
+        if (options_.shards != 0)
+            return std::min(options_.shards, std::bit_floor(options_.capacity));
         return detail::shard_count(options_.capacity, options_.weigher != nullptr);
     }
 
@@ -354,10 +354,14 @@ private:
             }
         }
         if (written == Written::refused) {
-            rejections_.fetch_add(1, std::memory_order_relaxed);
             // The key has a newer value, which we do not keep; the older one must not be found.
-            if (request.ticket == nullptr && request.condition != WriteIf::absent)
+            if (request.condition == WriteIf::unchanged) {
+                if (!erase_unchanged(item.key, request.hash, *request.seen))
+                    return Written::changed;
+            } else if (request.condition == WriteIf::always && request.ticket == nullptr) {
                 erase(std::as_const(item.key));
+            }
+            rejections_.fetch_add(1, std::memory_order_relaxed);
         }
         return written;
     }
@@ -412,11 +416,15 @@ private:
             key.emplace(std::move(item.key));
             return std::nullopt;
         }
+        return erase_unchanged(*key, h, seen) ? std::optional<bool>(false) : std::nullopt;
+    }
+
+    bool erase_unchanged(const K& key, Hash h, const Seen<V>& seen) {
+        Part& shard = shard_of(h);
         Departures departures;
-        const bool removed =
-            shard.erase_unchanged(std::as_const(*key), h, seen, expiry_.now(), departures);
+        const bool erased = shard.erase_unchanged(key, h, seen, expiry_.now(), departures);
         finish(shard, departures);
-        return removed ? std::optional<bool>(false) : std::nullopt;
+        return erased;
     }
 
     /// Calls `f(shard, slot, item)` for live entries; each is protected while f runs. Goes no

@@ -17,7 +17,8 @@ namespace drey {
 enum class OnHit {
     nothing,   ///< hits are not delivered at all
     marks,     ///< `hit` runs without a lock, from many threads at once and beside every other
-               ///< member: it may touch atomics that never move, such as drey::Marks, and no more
+               ///< member: it may touch atomics that never move, such as drey::Marks, and no more;
+               ///< a late one may come for a slot that has just left
     reorders,  ///< `hit` runs under the shard's lock; skipped rather than waited for if it is taken
 };
 
@@ -188,6 +189,27 @@ consteval void check_policy() {
     static_assert(
         HasGhosts<P> || !requires(P p, Slot s, Hash h) { p.evicted(s, h); },
         "drey: evicted(Slot, Hash) of an eviction policy must be noexcept");
+    // Nor one with other parameters. (An overloaded one has no single address and is not seen.)
+    static_assert(
+        HasBudget<P> || !requires { &P::budget; },
+        "drey: budget of an eviction policy must be: void budget(drey::Budget)");
+    static_assert(
+        HasSeed<P> || !requires { &P::seed; },
+        "drey: seed of an eviction policy must be: void seed(std::uint64_t) noexcept");
+    static_assert(
+        HasAdmission<P> || !requires { &P::admit; },
+        "drey: admit of an eviction policy must be: bool admit(drey::Hash, drey::Weight) noexcept");
+    static_assert(
+        HasMoves<P> || !requires { &P::moved; },
+        "drey: moved of an eviction policy must be: void moved(drey::Slot, drey::Slot, "
+        "drey::Weight) noexcept");
+    static_assert(
+        HasGhosts<P> || !requires { &P::evicted; },
+        "drey: evicted of an eviction policy must be: void evicted(drey::Slot, drey::Hash) "
+        "noexcept");
+    static_assert(
+        HasValidation<P> || !requires { &P::validate; },
+        "drey: validate of an eviction policy must be: bool validate() const");
 }
 
 }  // namespace detail
