@@ -252,14 +252,15 @@ private:
 
     static std::unique_ptr<Table> make_table(std::size_t entries, std::size_t slots) {
         if (slots >= most_slots) throw std::length_error("drey: more than 2^28 entries in a shard");
-        // 12.5 of 15 words in use when full: one line in six has then overflowed.
-        return std::make_unique<Table>(entries * 2 / 25 + 1,
+        // 10 of 15 words in use when full. Nothing is ever moved, so displaced entries spread as
+        // others come and go: at 12.5 a miss would come to visit a dozen lines, at 10 not two.
+        return std::make_unique<Table>(entries / 10 + 1,
                                        static_cast<unsigned>(std::bit_width(slots + 1)));
     }
 
     void install(std::unique_ptr<Table> table) {
         tables_.push_back(std::move(table));
-        limit_ = std::size_t{tables_.back()->count} * 27 / 2;
+        limit_ = std::size_t{tables_.back()->count} * 11;
         // Release: readers who see the table see its words.
         table_.store(tables_.back().get(), std::memory_order_release);
     }
