@@ -3,10 +3,14 @@
 #include <concepts>
 #include <cstddef>
 #include <functional>
+#include <initializer_list>
 #include <optional>
+#include <ranges>
+#include <span>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "drey/backend/memory.hpp"
 #include "drey/loading/single_flight.hpp"
@@ -74,9 +78,9 @@ public:
         requires is_key<Q> std::optional<V> get(const Q& key) {
             static_assert(
                 copies, "drey: get copies the value; for values that only move, use visit or take");
-            const auto& k = as_key(key);
             std::optional<V> found;
-            backend_.read(k, backend_.hash(k), [&](const V& value) { found.emplace(value); });
+            backend_.read(as_key(key),
+                          [&]<class T>(T&& value) { found.emplace(std::forward<T>(value)); });
             return found;
         }
 
@@ -96,8 +100,23 @@ public:
     bool visit(const Q& key, F&& f) {
         static_assert(std::invocable<F&, const V&>,
                       "drey: visit needs a function that takes a const V&");
-        const auto& k = as_key(key);
-        return backend_.read(k, backend_.hash(k), f);
+        return backend_.read(as_key(key), [&](const V& value) { std::invoke(f, value); });
+    }
+
+    /// The values of many keys, in their order, in one round trip where there is a server.
+    template <std::ranges::input_range Keys>
+    std::vector<std::optional<V>> get_many(const Keys& keys) {
+        static_assert(copies, "drey: get_many copies the values");
+        if constexpr (requires { backend_.get_many(keys); }) {
+            return backend_.get_many(keys);
+        } else {
+            std::vector<std::optional<V>> values;
+            for (const auto& key : keys) values.push_back(get(key));
+            return values;
+        }
+    }
+    std::vector<std::optional<V>> get_many(std::initializer_list<K> keys) {
+        return get_many(std::span<const K>(keys.begin(), keys.size()));
     }
 
     /// Whether the key has a value. Counts neither as a hit nor as a miss.
@@ -118,6 +137,22 @@ public:
     /// Stores the value unless the key has one; whether it did.
     bool put_if_absent(K key, V value, PutOptions options = {}) {
         return backend_.put(std::move(key), std::move(value), options.ttl, WriteIf::absent);
+    }
+
+    /// Stores pairs of key and value as `put` does, in one round trip where there is a server.
+    /// Returns how many were kept.
+    template <std::ranges::input_range Entries>
+    std::size_t put_many(Entries&& entries, PutOptions options = {}) {
+        if constexpr (requires { backend_.put_many(entries, options.ttl); }) {
+            return backend_.put_many(entries, options.ttl);
+        } else {
+            std::size_t kept = 0;
+            for (const auto& [key, value] : entries) kept += put(key, value, options) ? 1 : 0;
+            return kept;
+        }
+    }
+    std::size_t put_many(std::initializer_list<std::pair<K, V>> entries, PutOptions options = {}) {
+        return put_many(std::span<const std::pair<K, V>>(entries.begin(), entries.size()), options);
     }
 
     /// Atomically replaces the key's value by `f(optional<V>)`, which returns optional<V>; nothing
@@ -154,7 +189,21 @@ public:
     std::size_t erase_if(Pred&& pred) {
         static_assert(std::predicate<Pred&, const K&, const V&>,
                       "drey: erase_if needs a predicate of (const K&, const V&)");
+        static_assert(
+            requires(Impl & impl, Pred & p) { impl.erase_if(p); },
+            "drey: this backend has no erase_if, which would fetch everything there is; "
+            "it has erase_matching");
         return backend_.erase_if(pred);
+    }
+
+    /// Removes the keys that match a pattern of the server, in which '*' is any text, '?' any
+    /// character and [ab] one of these; in batches, which others see one by one. Returns how many
+    /// keys that removed.
+    std::size_t erase_matching(std::string_view glob) {
+        static_assert(
+            requires(Impl & impl) { impl.erase_matching(glob); },
+            "drey: this backend has no erase_matching; it has erase_if");
+        return backend_.erase_matching(glob);
     }
 
     /// Removes everything; returns how many.
@@ -162,7 +211,12 @@ public:
 
     /// Removes what has expired; returns how many. Expired entries are never found and leave by
     /// themselves as others are written; this frees their memory at once.
-    std::size_t purge_expired() { return backend_.purge_expired(); }
+    std::size_t purge_expired() {
+        static_assert(
+            requires(Impl & impl) { impl.purge_expired(); },
+            "drey: this backend has no purge_expired: its server does that by itself");
+        return backend_.purge_expired();
+    }
 
     // ---- loading -------------------------------------------------------------------------------
 
@@ -211,6 +265,9 @@ public:
     void for_each(F&& f) const {
         static_assert(std::invocable<F&, const K&, const V&>,
                       "drey: for_each needs a function of (const K&, const V&)");
+        static_assert(
+            requires(Impl & impl) { impl.for_each(f); },
+            "drey: this backend has no for_each, which would fetch everything there is");
         backend_.for_each(f);
     }
 
@@ -218,10 +275,22 @@ public:
     std::size_t size() const { return backend_.size(); }
     bool empty() const { return size() == 0; }
 
-    std::size_t capacity() const noexcept { return backend_.capacity(); }
+    std::size_t capacity() const noexcept {
+        static_assert(
+            requires(const Impl& impl) { impl.capacity(); },
+            "drey: this backend has no capacity of its own; its server has one "
+            "(maxmemory)");
+        return backend_.capacity();
+    }
 
     /// Changes the capacity, evicting if need be. Throws std::invalid_argument if it is 0.
-    void set_capacity(std::size_t capacity) { backend_.set_capacity(capacity); }
+    void set_capacity(std::size_t capacity) {
+        static_assert(
+            requires(Impl & impl) { impl.set_capacity(capacity); },
+            "drey: this backend has no capacity of its own; its server has one "
+            "(maxmemory)");
+        backend_.set_capacity(capacity);
+    }
 
     /// What the cache has counted so far.
     Stats stats() const {
@@ -230,14 +299,32 @@ public:
         return stats;
     }
 
+    /// How the server is doing: asks it, within the time limit of a call.
+    auto status() {
+        static_assert(
+            requires(Impl & impl) { impl.status(); },
+            "drey: this backend has no status: it is in this process");
+        return backend_.status();
+    }
+
     /// Destroys what has left the cache and nobody is reading any more. A value that was evicted or
     /// overwritten may otherwise live on for a little, at most a 16th of the entries and 256 a
     /// shard.
-    void synchronize() { backend_.synchronize(); }
+    void synchronize() {
+        static_assert(
+            requires(Impl & impl) { impl.synchronize(); },
+            "drey: this backend has no synchronize: it keeps nothing in this process");
+        backend_.synchronize();
+    }
 
     /// Whether every invariant of the structure holds; for tests. Linear. While other threads write
     /// it sees each shard at a moment of its own.
-    bool validate() const { return backend_.validate(); }
+    bool validate() const {
+        static_assert(
+            requires(const Impl& impl) { impl.validate(); },
+            "drey: this backend has no validate: it has no structure in this process");
+        return backend_.validate();
+    }
 
 private:
     /// The key as the store looks it up: itself or as text if it can, else made a K.
@@ -263,11 +350,11 @@ private:
             return load(K(std::forward<Q>(key)), loader, options, use);
         } else {
             const auto& k = as_key(key);
-            const Hash h = backend_.hash(k);
-            if (backend_.read(k, h, use)) [[likely]]
+            typename Impl::Attempt attempt(backend_, k);
+            if (backend_.read(k, attempt, use)) [[likely]]
                 return true;
             K own(std::forward<Q>(key));
-            return flights_.load(own, h, loader, options.ttl, use);
+            return flights_.load(own, attempt, loader, options.ttl, use);
         }
     }
 

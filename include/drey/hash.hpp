@@ -51,6 +51,18 @@ constexpr std::uint64_t mix(std::uint64_t word, std::uint64_t salt) noexcept {
     return folded_product(mix_once(word, salt) ^ salt, pi_2);
 }
 
+/// A permutation of words that leaves no pattern of its input (the finaliser of SplitMix64: Steele,
+/// Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014). Of a counter it
+/// makes random numbers, none twice.
+constexpr std::uint64_t scrambled(std::uint64_t word) noexcept {
+    word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9u;
+    word = (word ^ (word >> 27)) * 0x94d049bb133111ebu;
+    return word ^ (word >> 31);
+}
+
+/// The counter's step.
+inline constexpr std::uint64_t golden_step = 0x9e3779b97f4a7c15u;
+
 inline std::uint64_t load_word(const char* from, std::size_t bytes) noexcept {
     std::uint64_t word = 0;
     std::memcpy(&word, from, bytes);

@@ -57,6 +57,13 @@ struct LoadOptions {
     std::optional<Ttl> ttl = {};
 };
 
+/// When a write may go ahead.
+enum class WriteIf {
+    always,     ///< whatever is there
+    absent,     ///< unless a live entry is there
+    unchanged,  ///< if what is under the key is what the caller saw
+};
+
 namespace detail {
 
 inline constexpr std::size_t most_shards = 4096;

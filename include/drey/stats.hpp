@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "drey/error.hpp"
+
 namespace drey {
 
 /// Why an entry left.
@@ -32,10 +34,15 @@ struct Stats {
     std::chrono::nanoseconds load_time{};  ///< spent in loaders, failed ones included
     std::uint64_t listener_failures = 0;   ///< exceptions out of `on_removal`, swallowed
     std::array<std::uint64_t, removal_causes> removals{};  ///< by cause
+    std::array<std::uint64_t, error_kinds> errors{};       ///< of a remote server, by Errc
 
     /// Removals for one cause.
     constexpr std::uint64_t removed(Removal cause) const noexcept {
         return removals[static_cast<std::size_t>(cause)];
+    }
+    /// Failures of one kind.
+    constexpr std::uint64_t failed(Errc kind) const noexcept {
+        return errors[static_cast<std::size_t>(kind)];
     }
     constexpr std::uint64_t evictions() const noexcept { return removed(Removal::evicted); }
     constexpr std::uint64_t expirations() const noexcept { return removed(Removal::expired); }

@@ -36,8 +36,13 @@ namespace drey {
 /// until it is doomed and another replaces it; at most one flight of a key in the table is not
 /// doomed; only its leader ends a flight.
 ///
-/// `Backend` gives LoadTicket(backend, hash), fill(ticket, key, value, ttl), peek(key, hash, use),
-/// equal(key, key).
+/// `Backend` gives
+///  - Attempt(backend, key): one call's way through; its hash(),
+///  - LoadTicket(backend, hash): the right to fill, which an invalidation dooms,
+///  - prepare(ticket, key, attempt, use): a last look before the loader runs, and whatever the
+///    backend needs of the others who may be loading the key; true if that found a value,
+///  - fill(ticket, key, value, ttl, attempt), or else give_up(ticket, attempt),
+///  - equal(key, key).
 template <class K, class V, class Backend>
 class SingleFlight {
     static constexpr bool shares_value = std::is_copy_constructible_v<V>;
@@ -63,6 +68,7 @@ class SingleFlight {
         std::atomic<bool> ended{false};
     };
     using FlightPtr = std::shared_ptr<Flight>;
+    using Attempt = typename Backend::Attempt;
 
 public:
     explicit SingleFlight(Backend& backend) noexcept : backend_(backend) {}
@@ -72,10 +78,10 @@ public:
     /// threw, and ReentrantLoad where waiting would never end. A key that cannot be copied is moved
     /// from.
     template <class Loader, class Use>
-    bool load(K& key, Hash h, Loader& loader, std::optional<Ttl> ttl, Use&& use) {
+    bool load(K& key, Attempt& attempt, Loader& loader, std::optional<Ttl> ttl, Use&& use) {
         for (;;) {
-            const auto [flight, leads, same_key] = board(key, h);
-            if (leads) return lead(*flight, key, loader, ttl, use);
+            const auto [flight, leads, same_key] = board(key, attempt.hash());
+            if (leads) return lead(*flight, key, attempt, loader, ttl, use);
             await(*flight);
             if (!same_key) continue;
             if (flight->error) std::rethrow_exception(flight->error);
@@ -136,14 +142,15 @@ private:
     }
 
     template <class Loader, class Use>
-    bool lead(Flight& flight, K& key, Loader& loader, std::optional<Ttl> ttl, Use& use) {
+    bool lead(Flight& flight, K& key, Attempt& attempt, Loader& loader, std::optional<Ttl> ttl,
+              Use& use) {
         bool found = false;
         // What its visitor or the storing of the value throws is the caller's own error and no
         // passenger's.
         std::exception_ptr own_error;
-        [[maybe_unused]] const auto use_in_place = [&](const V& value) {
+        [[maybe_unused]] const auto use_in_place = [&](auto&& value) {
             try {
-                use(value);
+                use(std::forward<decltype(value)>(value));
             } catch (...) {
                 own_error = std::current_exception();
             }
@@ -151,22 +158,26 @@ private:
         try {
             // Another flight may have landed between our look at the cache and our take-off.
             if constexpr (shares_value) {
-                found =
-                    backend_.peek(key, flight.hash, [&](const V& v) { flight.value.emplace(v); });
+                found = backend_.prepare(
+                    *flight.ticket, std::as_const(key), attempt,
+                    [&]<class T>(T&& v) { flight.value.emplace(std::forward<T>(v)); });
             } else {
-                found = backend_.peek(key, flight.hash, use_in_place);
+                found = backend_.prepare(*flight.ticket, std::as_const(key), attempt, use_in_place);
             }
             if (!found) {
+                Landing landing(backend_, *flight.ticket, attempt);
                 auto outcome = run(std::as_const(key), loader);
                 found = outcome.value.has_value();
                 if constexpr (!shares_value) {
-                    if (found) use_in_place(*outcome.value);  // before it is moved into the cache
-                    flight.is_shared = !found;                // "no such row" can be shared
+                    // Before it is moved into the cache.
+                    if (found) use_in_place(std::as_const(*outcome.value));
+                    flight.is_shared = !found;  // "no such row" can be shared
                 }
-                if (found) flight.value.emplace(*std::move(outcome.value));
                 if (found) {
+                    flight.value.emplace(*std::move(outcome.value));
+                    landing.fills = true;
                     try {
-                        keep(flight, key, outcome.ttl ? outcome.ttl : ttl);
+                        keep(flight, key, outcome.ttl ? outcome.ttl : ttl, attempt);
                     } catch (...) {
                         own_error = std::current_exception();
                     }
@@ -184,6 +195,22 @@ private:
         }
         return found;
     }
+
+    /// Tells the backend if there will be no fill, because there is no row or the loader threw.
+    struct Landing {
+        Landing(Backend& b, typename Backend::LoadTicket& t, Attempt& a)
+            : backend(b), ticket(t), attempt(a) {}
+        Landing(const Landing&) = delete;
+        Landing& operator=(const Landing&) = delete;
+        ~Landing() {
+            if (!fills) backend.give_up(ticket, attempt);
+        }
+
+        Backend& backend;
+        typename Backend::LoadTicket& ticket;
+        Attempt& attempt;
+        bool fills = false;
+    };
 
     template <class Loader>
     detail::LoadOutcome<V> run(const K& key, Loader& loader) {
@@ -203,7 +230,7 @@ private:
         }
     }
 
-    void keep(Flight& flight, K& key, std::optional<Ttl> ttl) {
+    void keep(Flight& flight, K& key, std::optional<Ttl> ttl, Attempt& attempt) {
         K own_key = [&] {
             if constexpr (std::is_copy_constructible_v<K>) {
                 return K(std::as_const(key));
@@ -216,9 +243,10 @@ private:
         bool kept = false;
         if constexpr (shares_value) {
             kept = backend_.fill(*flight.ticket, std::move(own_key),
-                                 V(std::as_const(*flight.value)), ttl);
+                                 V(std::as_const(*flight.value)), ttl, attempt);
         } else {
-            kept = backend_.fill(*flight.ticket, std::move(own_key), std::move(*flight.value), ttl);
+            kept = backend_.fill(*flight.ticket, std::move(own_key), std::move(*flight.value), ttl,
+                                 attempt);
         }
         if (!kept) dropped_.fetch_add(1, std::memory_order_relaxed);
     }

@@ -7,11 +7,11 @@
 #include <mutex>
 
 #include "drey/clock.hpp"
+#include "drey/detail/tickets.hpp"
 #include "drey/memory/departures.hpp"
 #include "drey/memory/index.hpp"
 #include "drey/memory/reclaim.hpp"
 #include "drey/memory/shard_state.hpp"
-#include "drey/memory/tickets.hpp"
 #include "drey/memory/write.hpp"
 #include "drey/stats.hpp"
 #include "drey/types.hpp"

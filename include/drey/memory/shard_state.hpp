@@ -12,6 +12,7 @@
 
 #include "drey/clock.hpp"
 #include "drey/detail/assert.hpp"
+#include "drey/detail/tickets.hpp"
 #include "drey/hash.hpp"
 #include "drey/memory/account.hpp"
 #include "drey/memory/deadlines.hpp"
@@ -21,7 +22,6 @@
 #include "drey/memory/reclaim.hpp"
 #include "drey/memory/slab.hpp"
 #include "drey/memory/slot_set.hpp"
-#include "drey/memory/tickets.hpp"
 #include "drey/memory/write.hpp"
 #include "drey/policy/driver.hpp"
 #include "drey/stats.hpp"

@@ -95,11 +95,16 @@ public:
         return false;
     }
 
+    template <class Q, class Use>
+    [[gnu::always_inline]] bool read(const Q& key, Use&& use) {
+        return read(key, hash(key), std::forward<Use>(use));
+    }
+
     /// What `read` does, as an answer of its own.
     template <class Q>
     Lookup<V> find(const Q& key) {
         std::optional<V> found;
-        read(key, hash(key), [&](const V& value) { found.emplace(value); });
+        read(key, [&](const V& value) { found.emplace(value); });
         return found ? Lookup<V>::hit(*std::move(found)) : Lookup<V>::miss();
     }
 
@@ -252,8 +257,33 @@ public:
         LoadTicket(Store& store, Hash h) noexcept : TicketOf<Part>(store.shard_of(h), h) {}
     };
 
+    /// One call's way from the look-up that misses to the fill: here it is the hash.
+    class Attempt {
+    public:
+        template <class Q>
+        Attempt(const Store& store, const Q& key) : hash_(store.hash(key)) {}
+        Hash hash() const noexcept { return hash_; }
+
+    private:
+        const Hash hash_;
+    };
+
+    template <class Q, class Use>
+    [[gnu::always_inline]] bool read(const Q& key, const Attempt& attempt, Use&& use) {
+        return read(key, attempt.hash(), std::forward<Use>(use));
+    }
+
+    /// Whether another load has stored a value since the look-up that missed.
+    template <class Use>
+    bool prepare(const LoadTicket&, const K& key, const Attempt& attempt, Use&& use) {
+        return peek(key, attempt.hash(), std::forward<Use>(use));
+    }
+
+    void give_up(const LoadTicket&, const Attempt&) noexcept {}
+
     /// Stores what was loaded, unless the ticket is doomed; whether it did.
-    bool fill(const LoadTicket& ticket, K&& key, V&& value, std::optional<Ttl> ttl) {
+    bool fill(const LoadTicket& ticket, K&& key, V&& value, std::optional<Ttl> ttl,
+              const Attempt&) {
         return put(std::move(key), std::move(value), ticket.ticket().hash(), ttl, WriteIf::always,
                    &ticket.ticket());
     }

@@ -6,18 +6,12 @@
 #include <variant>
 
 #include "drey/clock.hpp"
+#include "drey/detail/tickets.hpp"
 #include "drey/memory/entry.hpp"
-#include "drey/memory/tickets.hpp"
+#include "drey/options.hpp"
 #include "drey/types.hpp"
 
 namespace drey {
-
-/// When a write may go ahead, decided under the lock.
-enum class WriteIf {
-    always,     ///< whatever is there
-    absent,     ///< unless a live entry is there
-    unchanged,  ///< if what is under the key is what the caller saw
-};
 
 /// How a write ended.
 enum class Written {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "drey/hash.hpp"
 #include "drey/policy/policy.hpp"
 
 namespace drey {
@@ -59,12 +60,7 @@ public:
     }
 
 private:
-    std::uint64_t next() noexcept {
-        std::uint64_t x = state_ += 0x9e3779b97f4a7c15;
-        x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-        x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-        return x ^ (x >> 31);
-    }
+    std::uint64_t next() noexcept { return detail::scrambled(state_ += detail::golden_step); }
 
     std::vector<Slot> held_;
     std::vector<std::uint32_t> place_;

@@ -1,0 +1,15 @@
+# drey::redis, which needs hiredis, and OpenSSL for rediss:// if that is found.
+set(drey_module_path "${CMAKE_MODULE_PATH}")
+list(PREPEND CMAKE_MODULE_PATH "${CMAKE_CURRENT_LIST_DIR}")
+find_package(DreyHiredis QUIET)
+set(CMAKE_MODULE_PATH "${drey_module_path}")
+unset(drey_module_path)
+if(DreyHiredis_FOUND)
+    find_package(OpenSSL QUIET)
+    include("${CMAKE_CURRENT_LIST_DIR}/drey-redis-targets.cmake")
+    set(drey_redis_FOUND TRUE)
+else()
+    set(drey_redis_FOUND FALSE)
+    set(drey_NOT_FOUND_MESSAGE
+        "drey's component 'redis' needs hiredis 0.14 or newer, which was not found (Debian: libhiredis-dev)")
+endif()

@@ -1,0 +1,231 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "drey/error.hpp"
+#include "drey/hash.hpp"
+#include "drey/redis/call.hpp"
+#include "drey/redis/command.hpp"
+#include "drey/redis/options.hpp"
+#include "drey/redis/patience.hpp"
+#include "drey/redis/reply.hpp"
+#include "drey/redis/router.hpp"
+#include "drey/redis/unconfirmed.hpp"
+#include "drey/stats.hpp"
+
+namespace drey {
+
+/// How a remote cache is doing; what `status()` returns. Holds no credentials.
+struct RedisStatus {
+    bool connected = false;                 ///< whether the server answered just now
+    std::string address;                    ///< "host:port" or "unix:/path"
+    std::string server_version;             ///< "7.0.15", "valkey 8.1.0"; empty if it does not say
+    std::chrono::nanoseconds round_trip{};  ///< of a PING just now; 0 if not connected
+    BreakerState breaker = BreakerState::closed;
+    std::optional<Error> last_error;
+    std::size_t unconfirmed = 0;  ///< keys invalidated here that the server may still hold
+};
+
+namespace redis {
+
+/// What the typed store needs of the servers: commands go out, replies come back, errors are
+/// counted and told. Knows no types of keys and values. Thread-safe.
+class Client {
+public:
+    explicit Client(const RedisOptions& options, Dial dial = {})
+        : router_(options, std::move(dial)), on_error_(options.on_error),
+          throws_(options.on_failure == OnFailure::throws),
+          timeout_(options.timeout.nanoseconds()) {}
+
+    Patience patience() const { return Patience(timeout_); }
+
+    // ---- asking. Unconfirmed invalidations go first. -------------------------------------------
+
+    /// Sends the commands in one round trip. Failures of single commands are in their replies.
+    Outcome ask(std::string_view key, std::span<const Command> commands, std::span<Reply> replies,
+                Repeat repeat, TimePoint deadline) {
+        if (unconfirmed_.any()) {
+            if (Outcome confirmed = confirm(deadline); !confirmed.ok()) return confirmed;
+        }
+        return ask_server(router_.server_of(key), commands, replies, repeat, deadline);
+    }
+
+    /// Sends one command; an error reply is a failure.
+    Outcome ask(std::string_view key, const Command& command, Reply& reply, Repeat repeat,
+                TimePoint deadline) {
+        Outcome outcome = ask(key, {&command, 1}, {&reply, 1}, repeat, deadline);
+        return outcome.ok() ? verdict(reply) : outcome;
+    }
+
+    /// What a reply says of its command.
+    static Outcome verdict(const Reply& reply) {
+        if (!reply.is_error()) return {};
+        // From there on the server quotes the arguments, which may be values.
+        const std::string_view text = reply.text;
+        return {meaning_of(text), std::string(text.substr(0, text.find(", with args")))};
+    }
+
+    // ---- keys that the server may still hold though they were invalidated ----------------------
+
+    bool is_unconfirmed(std::string_view key) const { return unconfirmed_.contains(key); }
+    void add_unconfirmed(std::string_view key) { unconfirmed_.add(key); }
+
+    // ---- errors --------------------------------------------------------------------------------
+
+    /// Counts and tells.
+    void report(const char* operation, std::string_view key, const Outcome& outcome) {
+        const auto kind = static_cast<std::size_t>(outcome.error.value());
+        errors_[kind < error_kinds ? kind : 0].fetch_add(1, std::memory_order_relaxed);
+        Error error{outcome.error, operation, std::string(key), outcome.reason};
+        {
+            const std::lock_guard lock(last_error_mutex_);
+            last_error_ = error;
+        }
+        if (!on_error_) return;
+        try {
+            on_error_(error);
+        } catch (...) {
+            listener_failures_.fetch_add(1, std::memory_order_relaxed);
+        }
+    }
+
+    /// As `report`, then throws RemoteError if the cache is to.
+    void fail(const char* operation, std::string_view key, const Outcome& outcome) {
+        report(operation, key, outcome);
+        if (throws_)
+            throw RemoteError({outcome.error, operation, std::string(key), outcome.reason});
+    }
+
+    void add_to(Stats& stats) const noexcept {
+        for (std::size_t kind = 0; kind < error_kinds; ++kind)
+            stats.errors[kind] += errors_[kind].load(std::memory_order_relaxed);
+        stats.listener_failures += listener_failures_.load(std::memory_order_relaxed);
+    }
+
+    // ---- the servers ---------------------------------------------------------------------------
+
+    RedisStatus status() {
+        using Clock = std::chrono::steady_clock;
+        RedisStatus status;
+        router_.each_server([&](Server& server) {
+            status.address = server.endpoint().address();
+            Reply reply;
+            const TimePoint begin = Clock::now();
+            const Command ping{"PING"};
+            Outcome outcome =
+                ask_server(server, {&ping, 1}, {&reply, 1}, Repeat::yes, begin + timeout_);
+            status.connected = outcome.ok() && !reply.is_error();
+            if (status.connected) {
+                status.round_trip = Clock::now() - begin;
+                const Command info{"INFO", "server"};
+                outcome =
+                    ask_server(server, {&info, 1}, {&reply, 1}, Repeat::yes, begin + timeout_);
+                if (outcome.ok() && reply.is_text()) status.server_version = version_in(reply.text);
+            } else {
+                report("status", {}, outcome.ok() ? verdict(reply) : outcome);
+            }
+            status.breaker = server.breaker();
+            return true;
+        });
+        status.unconfirmed = unconfirmed_.size();
+        const std::lock_guard lock(last_error_mutex_);
+        status.last_error = last_error_;
+        return status;
+    }
+
+    /// Calls `f(span of names) → Outcome` with the names that match the pattern, some at a time;
+    /// one may come twice. Each round trip has the call's whole time limit, since their number is
+    /// the size of the database.
+    template <class F>
+    Outcome scan(std::string_view pattern, F&& f) {
+        Outcome outcome;
+        router_.each_server([&](Server& server) {
+            std::string cursor = "0";
+            do {
+                Reply reply;
+                const Command scan{"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"};
+                outcome =
+                    ask_server(server, {&scan, 1}, {&reply, 1}, Repeat::yes, patience().deadline());
+                if (outcome.ok()) outcome = verdict(reply);
+                if (!outcome.ok()) return false;
+                if (!reply.is_array() || reply.elements.size() != 2 ||
+                    !reply.elements[0].is_text() || !reply.elements[1].is_array()) {
+                    outcome = {Errc::protocol, "an unexpected reply to SCAN"};
+                    return false;
+                }
+                cursor = reply.elements[0].text;
+                std::vector<std::string_view> names;
+                for (const Reply& name : reply.elements[1].elements) names.push_back(name.text);
+                if (!names.empty()) outcome = f(std::span<const std::string_view>(names));
+            } while (outcome.ok() && cursor != "0");
+            return outcome.ok();
+        });
+        return outcome;
+    }
+
+private:
+    static Outcome ask_server(Server& server, std::span<const Command> commands,
+                              std::span<Reply> replies, Repeat repeat, TimePoint deadline) {
+        Call call(commands, replies, repeat, deadline);
+        server.run(call);
+        return std::move(call.outcome);
+    }
+
+    /// Has the server forget what it should have forgotten. Fails if it cannot be asked at all.
+    Outcome confirm(TimePoint deadline) {
+        const std::unique_lock lock(confirming_, std::try_to_lock);
+        if (!lock) return {};  // somebody is at it; until then those keys read as misses
+        const auto entries = unconfirmed_.some(512);
+        if (entries.empty()) return {};
+        std::vector<std::string_view> arguments{"UNLINK"};
+        for (const auto& entry : entries) arguments.push_back(entry.key);
+        const Command unlink{std::span<const std::string_view>(arguments)};
+        Reply reply;
+        Outcome outcome = ask_server(router_.server_of(entries.front().key), {&unlink, 1},
+                                     {&reply, 1}, Repeat::yes, deadline);
+        if (outcome.ok() && reply.is_integer()) unconfirmed_.confirm(entries);
+        return outcome;
+    }
+
+    static std::string version_in(std::string_view info) {
+        const auto value_of = [&](std::string_view name) -> std::string_view {
+            const std::size_t at = info.find(name);
+            if (at == info.npos || (at > 0 && info[at - 1] != '\n')) return {};
+            const std::string_view rest = info.substr(at + name.size());
+            return rest.substr(0, rest.find_first_of("\r\n"));
+        };
+        if (const auto valkey = value_of("valkey_version:"); !valkey.empty())
+            return "valkey " + std::string(valkey);
+        return std::string(value_of("redis_version:"));
+    }
+
+    Router router_;
+    const std::function<void(const Error&)> on_error_;
+    const bool throws_;
+    const std::chrono::nanoseconds timeout_;
+
+    Unconfirmed unconfirmed_;
+    std::mutex confirming_;
+
+    std::array<std::atomic<std::uint64_t>, error_kinds> errors_{};
+    std::atomic<std::uint64_t> listener_failures_{0};
+    mutable std::mutex last_error_mutex_;
+    std::optional<Error> last_error_;
+};
+
+}  // namespace redis
+}  // namespace drey
