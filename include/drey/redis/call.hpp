@@ -33,6 +33,7 @@ struct Call {
     Repeat repeat;                   // becomes `no` once it was repeated
     const TimePoint deadline;
     Outcome outcome;
+    std::size_t bed = 0;  // for the lane: where its caller sleeps
 
     enum class State : std::uint32_t {
         waits,     // for the one who drives the connection

@@ -35,6 +35,9 @@ public:
 
     bool connected() const noexcept { return connection_ != nullptr; }
 
+    /// Whether no call is under way.
+    bool idle() const noexcept { return calls_.empty(); }
+
     /// How many calls are under way.
     std::size_t under_way() const noexcept { return calls_.size(); }
 
@@ -102,13 +105,13 @@ private:
         if (came.error == Errc::timed_out) {
             expire();
         } else {
-            lose(std::move(came));
+            lose(came);
         }
     }
 
     bool connect() {
-        const TimePoint call_deadline = nearest_deadline();
-        const TimePoint deadline = std::min(Clock::now() + connecting_.timeout, call_deadline);
+        const TimePoint nearest = nearest_deadline();
+        const TimePoint deadline = std::min(Clock::now() + connecting_.timeout, nearest);
         Outcome outcome;
         misplaced_ = false;
         if (auto transport = connecting_.dial(deadline, outcome)) {
@@ -119,50 +122,47 @@ private:
                 return true;
             }
         }
-        fail_all(outcome);
+        // If only the most pressing had no time for it, the others may try again.
+        const TimePoint now = Clock::now();
+        finish_if([&](const Call& call) { return nearest > now || call.deadline <= now; }, outcome);
         return false;
     }
 
     void send() {
         Outcome sent = connection_->send(calls_, nearest_deadline());
-        if (!sent.ok()) lose(std::move(sent));
+        if (!sent.ok()) lose(sent);
     }
 
     /// Finishes the calls whose time is up.
     void expire() {
         const TimePoint now = Clock::now();
-        for (std::size_t i = 0; i < calls_.size();) {
-            Call& call = *calls_[i];
-            if (call.deadline > now) {
-                ++i;
-                continue;
-            }
-            connection_->abandon(call);
-            remove(call);
-            call.finish(Errc::timed_out);
-        }
+        for (const Call* call : calls_)
+            if (call->deadline <= now) connection_->abandon(*call);
+        finish_if([&](const Call& call) { return call.deadline <= now; }, Errc::timed_out);
     }
 
-    /// The connection broke: one more try for calls that may have one.
-    void lose(Outcome how) {
-        const bool in_time = how.error != Errc::timed_out;
+    /// The connection broke: one more try for the calls that may have one and have the time.
+    void lose(const Outcome& how) {
         for (const Call* call : calls_) connection_->abandon(*call);
         connection_.reset();
-        for (std::size_t i = 0; i < calls_.size();) {
-            Call& call = *calls_[i];
-            if (in_time && call.repeat == Repeat::yes) {
+        const TimePoint now = Clock::now();
+        finish_if(
+            [&](Call& call) {
+                if (call.repeat == Repeat::no || call.deadline <= now) return true;
                 call.repeat = Repeat::no;
-                ++i;
-                continue;
-            }
-            remove(call);
-            call.finish(how);
-        }
+                return false;
+            },
+            how);
     }
 
-    void fail_all(const Outcome& how) {
-        for (Call* const call : calls_) call->finish(how);
-        calls_.clear();
+    /// A finished call is its owner's: it is not touched after that.
+    template <class Condition>
+    void finish_if(Condition&& condition, const Outcome& how) {
+        std::erase_if(calls_, [&](Call* call) {
+            if (!condition(*call)) return false;
+            call->finish(how);
+            return true;
+        });
     }
 
     void remove(const Call& call) noexcept { std::erase(calls_, &call); }

@@ -46,7 +46,7 @@ public:
     /// a server that does not know AUTH quotes its arguments.
     Outcome log_in(const Login& login, TimePoint deadline) {
         std::vector<Command> commands;
-        if (!login.password.empty()) {
+        if (!login.password.empty() || !login.user.empty()) {
             commands.push_back(login.user.empty() ? Command{"AUTH", login.password}
                                                   : Command{"AUTH", login.user, login.password});
         }
@@ -108,12 +108,12 @@ public:
 private:
     static constexpr std::size_t room_size = std::size_t{32} << 10;
 
-    /// "ERR", "WRONGPASS": letters only, since the rest may quote what we sent.
+    /// The error's code if it is one that we know: anything else may quote what we sent.
     static std::string code_of(std::string_view error) {
-        std::size_t size = 0;
-        while (size < error.size() && size < 16 && error[size] >= 'A' && error[size] <= 'Z') ++size;
-        const bool is_word = size == error.size() || error[size] == ' ';
-        return is_word ? std::string(error.substr(0, size)) : "an error";
+        for (const char* const code : {"ERR", "WRONGPASS", "NOAUTH", "NOPERM", "LOADING", "BUSY",
+                                       "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"})
+            if (error.substr(0, error.find(' ')) == code) return code;
+        return "an unknown error";
     }
 
     std::unique_ptr<Transport> transport_;

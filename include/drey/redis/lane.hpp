@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -10,6 +11,7 @@
 
 #include "drey/redis/call.hpp"
 #include "drey/redis/channel.hpp"
+#include "drey/redis/wait_word.hpp"
 
 namespace drey::redis {
 
@@ -20,10 +22,10 @@ namespace drey::redis {
 /// first in the queue drives the next one and sends the commands of the whole queue at once. So the
 /// more threads there are, the more commands share a system call, here and at the server.
 ///
-/// Only the driver watches the clock, for everyone in its round; the others sleep until told. That
-/// is enough because all calls of a cache have the same time limit: whoever queues during a round
-/// began later than everyone in it, and so may wait longer. A driver whose own call is finished
-/// before the others' hands the channel to one of them.
+/// The driver watches the clock for everyone in its round; the others sleep until told. Who queues
+/// does so too if its own time ends after that of everyone in the round, and that is the rule: it
+/// began later. Who has less, having spent its time on earlier round trips, sets itself an alarm. A
+/// driver whose own call is finished before the others' hands the channel to one of them.
 ///
 /// Whom is told what: everyone who was in a round sleeps on the same word, so that one system call
 /// wakes them all; rounds alternate between two words, so that it wakes nobody else. The first in
@@ -34,10 +36,15 @@ public:
 
     /// Runs the call to its end: outcome and replies are there when this returns.
     void run(Call& call) {
-        if (const auto word = begin_or_queue(call)) {
-            if (sleep(call, *word) == Call::State::finished) return;
-            if (*word == next_driver) begin_next_round();
+        if (const auto bed = begin_or_queue(call)) {
+            auto state = sleep(call, *bed);
+            if (state == Call::State::waits) {
+                if (leave_queue(call)) return call.finish(Errc::timed_out);
+                state = sleep(call, {bed->word});  // in a round by now, whose driver sees to it
+            }
+            if (state == Call::State::finished) return;
         }
+        begin_next_round_if_first(call);
         drive(call);
     }
 
@@ -47,40 +54,58 @@ public:
 private:
     static constexpr std::size_t next_driver = 2;  // index of the word
 
-    /// Begins a round with this call alone if nobody drives; else queues it, and returns the word
-    /// on which to sleep.
-    std::optional<std::size_t> begin_or_queue(Call& call) {
+    /// Where and for how long a call sleeps.
+    struct Bed {
+        std::size_t word;
+        TimePoint alarm = TimePoint::max();
+    };
+
+    /// Begins a round with this call alone if nobody drives; else queues it.
+    std::optional<Bed> begin_or_queue(Call& call) {
         const std::lock_guard lock(mutex_);
         if (busy_) {
-            const std::size_t word = queue_.empty() ? next_driver : (round_ + 1) % 2;
+            Bed bed{queue_.empty() ? next_driver : (round_ + 1) % 2};
+            if (call.deadline < round_ends_) bed.alarm = call.deadline;
+            call.bed = bed.word;
             queue_.push_back(&call);
-            return word;
+            return bed;
         }
         batch_.push_back(&call);
+        round_ends_ = call.deadline;
         busy_ = true;
         return std::nullopt;
     }
 
-    void begin_next_round() {
+    /// Whether it was still there.
+    bool leave_queue(const Call& call) {
         const std::lock_guard lock(mutex_);
-        batch_.swap(queue_);
+        // Promoted already, it is the one whom all in the queue rely on.
+        if (call.state() != Call::State::waits) return false;
+        return std::erase(queue_, &call) > 0;
+    }
+
+    /// If the call was told to drive from within the queue: all of it is the next round.
+    void begin_next_round_if_first(const Call& call) {
+        if (!channel_.idle() || !batch_.empty()) return;
+        const std::lock_guard lock(mutex_);
         ++round_;
+        round_ends_ = call.deadline;
+        for (const Call* const queued : queue_)
+            round_ends_ = std::max(round_ends_, queued->deadline);
+        batch_.swap(queue_);
     }
 
-    /// Sleeps until the call is finished or is to drive.
-    Call::State sleep(const Call& call, std::size_t word) {
+    /// Sleeps until the call is finished or is to drive, or until the alarm: then it still waits.
+    Call::State sleep(const Call& call, const Bed& bed) noexcept {
         for (;;) {
-            // Read before the state, with acquire: a change after that is not slept through.
-            const std::uint32_t seen = words_[word].load(std::memory_order_acquire);
-            if (const auto state = call.state(); state != Call::State::waits) return state;
-            words_[word].wait(seen, std::memory_order_acquire);
+            // Read before the state: a change after that is not slept through.
+            const std::uint32_t seen = words_[bed.word].value();
+            const auto state = call.state();
+            if (state != Call::State::waits) return state;
+            const bool has_alarm = bed.alarm != TimePoint::max();
+            if (has_alarm && bed.alarm <= std::chrono::steady_clock::now()) return state;
+            words_[bed.word].wait(seen, bed.alarm);
         }
-    }
-
-    /// After a change of state. Touches no call: those who saw the change may be gone with theirs.
-    void wake(std::size_t word) noexcept {
-        words_[word].fetch_add(1, std::memory_order_release);
-        words_[word].notify_all();
     }
 
     /// Drives the channel until the own call is finished, then lets another do it.
@@ -90,26 +115,28 @@ private:
         if (!batch_.empty()) channel_.start(batch_);
         for (;;) {
             const std::size_t finished = before - channel_.under_way();
-            if (finished > (own.finished() ? 1u : 0u)) wake(round_word);
+            if (finished > (own.finished() ? 1u : 0u)) words_[round_word].wake_all();
             if (own.finished()) break;
             before -= finished;
             channel_.advance();
         }
         if (Call* const heir = channel_.any()) {
             heir->drive();
-            wake(round_word);
+            words_[round_word].wake_all();
             return;
         }
         connected_.store(channel_.connected(), std::memory_order_relaxed);
+        std::size_t word = 0;
         {
             const std::lock_guard lock(mutex_);
             if (queue_.empty()) {
                 busy_ = false;
                 return;
             }
+            word = queue_.front()->bed;
             queue_.front()->drive();
         }
-        wake(next_driver);
+        words_[word].wake_all();
     }
 
     // The driver's: the mutex, or the state of the call that is told to drive, hands them on.
@@ -120,8 +147,10 @@ private:
     bool busy_ = false;         // somebody drives
     std::vector<Call*> queue_;  // for the next round
     std::uint32_t round_ = 0;   // that is driven; written by the driver
+    TimePoint round_ends_;      // when the last of it runs out of time
 
-    std::array<std::atomic<std::uint32_t>, 3> words_{};
+    // Changed after the state of a call; whoever saw that may be gone by then, and its call too.
+    std::array<WaitWord, 3> words_;
     std::atomic<bool> connected_{false};
 };
 

@@ -25,10 +25,11 @@ public:
     std::optional<std::string> of(std::optional<Ttl> own) {
         if (own) detail::check_ttl(*own);
         const Ttl ttl = own.value_or(ttl_);
-        if (ttl == never || jitter_ == 0.0) return milliseconds(ttl);
+        if (ttl == never || ttl.nanoseconds() == 0 || jitter_ == 0.0) return milliseconds(ttl);
         const double kept = 1.0 - jitter_ * random();
         const double full = std::min(static_cast<double>(ttl.nanoseconds()), 9e18);
-        return milliseconds(std::chrono::nanoseconds(static_cast<std::int64_t>(full * kept)));
+        const auto shortened = static_cast<std::int64_t>(full * kept);
+        return milliseconds(std::chrono::nanoseconds(std::max<std::int64_t>(shortened, 1)));
     }
 
     /// Rounded up, so that nothing that should live at all is over at once.

@@ -37,9 +37,12 @@ public:
     /// of its. Fails for good if the bytes are no replies, or if nobody had asked for one.
     template <class Finished>
     Outcome feed(std::string_view bytes, Finished&& finished) {
+        if (bytes.empty()) return {};
+        if (expected_.empty()) return unasked();
         if (!reader_.feed(bytes)) return garbage();
-        while (auto reply = reader_.next()) {
-            if (expected_.empty()) return {Errc::protocol, "a reply to no command"};
+        while (!expected_.empty()) {
+            auto reply = reader_.next();
+            if (!reply) return reader_.failed() ? garbage() : Outcome();
             Expected& next = expected_.front();
             if (next.call != nullptr)
                 next.call->replies[next.call->commands.size() - next.left] = *std::move(reply);
@@ -48,7 +51,8 @@ public:
             expected_.pop_front();
             if (call != nullptr) finished(*call);
         }
-        return reader_.failed() ? garbage() : Outcome();
+        // Its beginning would be taken for the next call's reply.
+        return reader_.has_more() ? unasked() : Outcome();
     }
 
 private:
@@ -57,6 +61,7 @@ private:
         std::size_t left;
     };
 
+    static Outcome unasked() { return {Errc::protocol, "a reply to no command"}; }
     static Outcome garbage() { return {Errc::protocol, "not the protocol of Redis"}; }
 
     ReplyReader reader_;

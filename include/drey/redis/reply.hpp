@@ -69,6 +69,9 @@ public:
         return std::exchange(root_, Reply{});
     }
 
+    /// Right after `next` gave a reply: whether there is more than that one.
+    bool has_more() const noexcept { return reader_->pos < reader_->len; }
+
     /// Whether what came was not a reply.
     bool failed() const noexcept { return reader_->err != 0; }
 
@@ -114,8 +117,17 @@ private:
         return place(task, [](Reply&) {});
     }
 
+    /// No command's reply is deeper. hiredis 0.14 refuses more itself; later ones do not, and to
+    /// destroy a million nested arrays takes a stack as deep.
+    static bool is_too_deep(const redisReadTask* task) noexcept {
+        int depth = 0;
+        for (; task != nullptr; task = task->parent) ++depth;
+        return depth > 8;
+    }
+
     template <class Size>  // int in hiredis 0.14, size_t later
     static void* make_array(const redisReadTask* task, Size size) {
+        if (is_too_deep(task)) return nullptr;
         return place(task, [&](Reply& reply) {
             // Only so much on the server's word.
             reply.elements.reserve(std::min(static_cast<std::size_t>(size), std::size_t{256}));
