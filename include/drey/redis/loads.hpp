@@ -1,0 +1,230 @@
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "drey/detail/tickets.hpp"
+#include "drey/hash.hpp"
+#include "drey/lookup.hpp"
+#include "drey/options.hpp"
+#include "drey/redis/client.hpp"
+#include "drey/redis/entries.hpp"
+#include "drey/redis/lifetime.hpp"
+#include "drey/redis/options.hpp"
+#include "drey/redis/patience.hpp"
+#include "drey/redis/seen.hpp"
+#include "drey/types.hpp"
+
+namespace drey::redis {
+
+/// Loads over a shared server: one at a time for all processes, and none that outlives an
+/// invalidation. The lease of Nishtala et al., "Scaling Memcache at Facebook" (NSDI 2013).
+///
+/// Who misses a key puts a lease where nothing is, for a while. Others who find it wait, and share
+/// what comes. The fill is "if my lease is still there": whatever writes or removes the key takes
+/// the lease away with it, so a fill that began before an invalidation cannot come after it. Each
+/// attempt has a lease of its own; one a client would let an old attempt fill for a new one.
+///
+/// Within this process tickets do the same for those who would join a load that was overtaken.
+template <class V, class Codec>
+class Loads {
+    struct Tickets {
+        std::mutex mutex;
+        drey::Tickets out;
+
+        void take_ticket(Ticket& ticket) {
+            const std::lock_guard lock(mutex);
+            out.add(ticket);
+        }
+        void return_ticket(Ticket& ticket) {
+            const std::lock_guard lock(mutex);
+            out.remove(ticket);
+        }
+    };
+
+public:
+    Loads(const RedisOptions& options, Client& client, Entries<V, Codec>& entries)
+        : lease_(options.lease),
+          most_wait_(std::min<std::int64_t>(options.lease_wait.nanoseconds(), an_hour)),
+          client_(client), entries_(entries) {
+        std::random_device device;
+        hash_salt_ = std::uint64_t{device()} << 32 | device();
+    }
+
+    /// One call's way from the look-up that misses to the fill.
+    class Attempt {
+    public:
+        Attempt(Loads& loads, std::string name)
+            : name_(std::move(name)), loads_(loads), patience_(loads.client_.patience()) {}
+
+        Hash hash() const noexcept { return loads_.hash(name_); }
+
+    private:
+        friend class Loads;
+
+        const std::string name_;
+        const Loads& loads_;
+        Patience patience_;
+        bool asks_ = true;  // false once the server has failed: it is not asked again in this call
+        Seen seen_;         // at the key when last looked at
+        bool leased_ = false;  // that is another's lease
+    };
+
+    /// The right to fill, for one load.
+    class LoadTicket : public TicketOf<Tickets> {
+    public:
+        LoadTicket(Loads& loads, Hash h) : TicketOf<Tickets>(loads.tickets_, h) {}
+
+    private:
+        friend class Loads;
+        Seen lease_;  // ours; empty: none
+    };
+
+    /// Tells the loads of this process apart.
+    Hash hash(std::string_view name) const noexcept { return detail::hash_bytes(name, hash_salt_); }
+
+    /// What is in flight for this key in this process will not fill, nor be joined.
+    void doom(std::string_view name) {
+        const std::lock_guard lock(tickets_.mutex);
+        tickets_.out.doom(hash(name));
+    }
+    void doom_all() {
+        const std::lock_guard lock(tickets_.mutex);
+        tickets_.out.doom_all();
+    }
+
+    /// Looks, and remembers for `prepare` what was there. Never throws for the server's failure:
+    /// there is a loader.
+    std::optional<V> look(Attempt& attempt) {
+        Look<V> look = entries_.look_at(operation, attempt.name_, attempt.patience_.deadline());
+        if (look.state == Found::failed) failed(attempt, look.outcome);
+        attempt.seen_ = look.seen;
+        attempt.leased_ = look.leased;
+        return std::move(look.value);
+    }
+
+    /// Takes the key's lease, or waits for who has it: then there may be a value. If not, the
+    /// caller is to load, and to `fill` or `give_up` after that.
+    std::optional<V> prepare(LoadTicket& ticket, Attempt& attempt) {
+        std::optional<V> value = obtain(ticket, attempt);
+        if (!value) attempt.patience_.pause();
+        return value;
+    }
+
+    /// Stores what was loaded unless the key was written or removed meanwhile, here or elsewhere.
+    bool fill(LoadTicket& ticket, Attempt& attempt, const V& value, std::optional<Ttl> ttl) {
+        attempt.patience_.resume();
+        if (ticket.doomed()) return release(ticket, attempt), false;
+        if (!attempt.asks_ || (leases() && ticket.lease_.empty())) return false;
+        std::string bytes;
+        try {
+            bytes = entries_.sealed(value);
+        } catch (const std::bad_alloc&) {
+            throw;
+        } catch (const std::exception& refusal) {
+            // The caller has its value all the same; a `put` would have thrown.
+            client_.report(operation, attempt.name_, {Errc::unencodable, refusal.what()});
+            return release(ticket, attempt), false;
+        }
+        const auto time = entries_.lifetime().of(ttl);
+        const TimePoint deadline = attempt.patience_.deadline();
+        bool stored = false;
+        Outcome outcome;
+        if (leases()) {
+            outcome = entries_.replace(attempt.name_, std::exchange(ticket.lease_, {}), bytes, time,
+                                       deadline, stored);
+        } else {
+            outcome = entries_.set(attempt.name_, bytes, time, deadline);
+            stored = outcome.ok();
+            if (!stored) client_.add_unconfirmed(attempt.name_);
+        }
+        if (!outcome.ok()) failed(attempt, outcome);
+        return stored;
+    }
+
+    /// There will be no fill: lets the others load.
+    void give_up(LoadTicket& ticket, Attempt& attempt) noexcept {
+        attempt.patience_.resume();
+        try {
+            release(ticket, attempt);
+        } catch (const std::bad_alloc&) {  // then the lease ends by itself
+        }
+    }
+
+private:
+    static constexpr const char* operation = "get_or_load";
+    static constexpr std::int64_t an_hour = 3'600'000'000'000;
+    static constexpr std::chrono::nanoseconds first_pause = std::chrono::milliseconds(1);
+    static constexpr std::chrono::nanoseconds most_pause = std::chrono::milliseconds(32);
+
+    bool leases() const noexcept { return lease_.nanoseconds() > 0; }
+
+    void failed(Attempt& attempt, const Outcome& outcome) {
+        client_.report(operation, attempt.name_, outcome);
+        attempt.asks_ = false;
+    }
+
+    /// Nothing with a lease in the ticket, or without if the server fails or the holder takes too
+    /// long; else what another load has stored since we looked.
+    std::optional<V> obtain(LoadTicket& ticket, Attempt& attempt) {
+        using Clock = std::chrono::steady_clock;
+        const TimePoint give_up_at = Clock::now() + most_wait_;
+        auto pause = first_pause;
+        while (attempt.asks_) {
+            if (leases() && !attempt.leased_) {
+                acquire(ticket, attempt);
+                if (!attempt.asks_ || !ticket.lease_.empty()) break;
+            } else if (attempt.leased_) {
+                const TimePoint now = Clock::now();
+                if (now >= give_up_at) break;  // the holder fills, if anyone
+                attempt.patience_.pause();
+                std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(
+                    entries_.lifetime().jittered(pause), give_up_at - now));
+                attempt.patience_.resume();
+                pause = std::min(2 * pause, most_pause);
+            }
+            if (auto value = look(attempt)) return value;
+            if (!leases()) break;
+        }
+        return std::nullopt;
+    }
+
+    /// Tries to put our lease where nothing is, or where what is there is no value.
+    void acquire(LoadTicket& ticket, Attempt& attempt) {
+        const std::string lease = entries_.lease();
+        bool acquired = false;
+        const Outcome outcome =
+            entries_.replace(attempt.name_, attempt.seen_, lease, Lifetime::milliseconds(lease_),
+                             attempt.patience_.deadline(), acquired);
+        if (!outcome.ok()) failed(attempt, outcome);
+        if (acquired) ticket.lease_ = Seen(lease);
+    }
+
+    void release(LoadTicket& ticket, Attempt& attempt) {
+        if (ticket.lease_.empty() || !attempt.asks_) return;
+        bool removed = false;
+        const Outcome outcome =
+            entries_.replace(attempt.name_, std::exchange(ticket.lease_, {}), {}, std::nullopt,
+                             attempt.patience_.deadline(), removed);
+        if (!outcome.ok()) failed(attempt, outcome);
+    }
+
+    const Ttl lease_;
+    const std::chrono::nanoseconds most_wait_;
+    Client& client_;
+    Entries<V, Codec>& entries_;
+    Tickets tickets_;
+    std::uint64_t hash_salt_ = 0;
+};
+
+}  // namespace drey::redis
