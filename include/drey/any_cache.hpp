@@ -3,13 +3,16 @@
 #include <array>
 #include <cstddef>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "drey/cache.hpp"
 #include "drey/policy/fifo.hpp"
@@ -26,7 +29,8 @@ namespace drey {
 ///
 /// Owns the cache it was made with, or refers to one that outlives it. The calls mean what they
 /// mean on Cache; each costs a virtual call more, and loaders go through a std::function. Movable,
-/// not copyable; a moved-from one must not be used. V must be copyable.
+/// not copyable; a moved-from one must not be used. V must be copyable. Calls that the backend does
+/// not have, such as `capacity` over Redis, throw std::logic_error.
 template <class K, class V>
 class AnyCache {
     static_assert(
@@ -52,10 +56,19 @@ public:
     bool visit(const K& key, const std::function<void(const V&)>& f) {
         return face_->visit(key, f);
     }
+    std::vector<std::optional<V>> get_many(std::span<const K> keys) {
+        return face_->get_many(keys);
+    }
+    std::vector<std::optional<V>> get_many(std::initializer_list<K> keys) {
+        return face_->get_many(std::span<const K>(keys.begin(), keys.size()));
+    }
     bool contains(const K& key) const { return face_->contains(key); }
 
     bool put(K key, V value, PutOptions options = {}) {
         return face_->put(std::move(key), std::move(value), options);
+    }
+    std::size_t put_many(std::span<const std::pair<K, V>> entries, PutOptions options = {}) {
+        return face_->put_many(entries, options);
     }
     bool put_if_absent(K key, V value, PutOptions options = {}) {
         return face_->put_if_absent(std::move(key), std::move(value), options);
@@ -108,8 +121,10 @@ private:
         virtual std::optional<V> get(const K&) = 0;
         virtual Lookup<V> find(const K&) = 0;
         virtual bool visit(const K&, const std::function<void(const V&)>&) = 0;
+        virtual std::vector<std::optional<V>> get_many(std::span<const K>) = 0;
         virtual bool contains(const K&) = 0;
         virtual bool put(K&&, V&&, PutOptions) = 0;
+        virtual std::size_t put_many(std::span<const std::pair<K, V>>, PutOptions) = 0;
         virtual bool put_if_absent(K&&, V&&, PutOptions) = 0;
         virtual bool update(K&&, const std::function<std::optional<V>(std::optional<V>)>&,
                             PutOptions) = 0;
@@ -137,9 +152,15 @@ private:
         bool visit(const K& key, const std::function<void(const V&)>& f) final {
             return c.visit(key, f);
         }
+        std::vector<std::optional<V>> get_many(std::span<const K> keys) final {
+            return c.get_many(keys);
+        }
         bool contains(const K& key) final { return c.contains(key); }
         bool put(K&& key, V&& value, PutOptions o) final {
             return c.put(std::move(key), std::move(value), o);
+        }
+        std::size_t put_many(std::span<const std::pair<K, V>> entries, PutOptions o) final {
+            return c.put_many(entries, o);
         }
         bool put_if_absent(K&& key, V&& value, PutOptions o) final {
             return c.put_if_absent(std::move(key), std::move(value), o);
@@ -151,20 +172,46 @@ private:
         std::optional<V> take(const K& key) final { return c.take(key); }
         std::size_t erase(const K& key) final { return c.erase(key); }
         std::size_t erase_if(const std::function<bool(const K&, const V&)>& pred) final {
-            return c.erase_if(pred);
+            return in_process<std::size_t>("erase_if",
+                                           [&](auto& own) { return own.erase_if(pred); });
         }
         std::size_t clear() final { return c.clear(); }
-        std::size_t purge_expired() final { return c.purge_expired(); }
+        std::size_t purge_expired() final {
+            return in_process<std::size_t>("purge_expired",
+                                           [&](auto& own) { return own.purge_expired(); });
+        }
         std::optional<V> get_or_load(const K& key, const AnyLoader& loader, LoadOptions o) final {
             return c.get_or_load(key, loader, o);
         }
-        void for_each(const std::function<void(const K&, const V&)>& f) final { c.for_each(f); }
+        void for_each(const std::function<void(const K&, const V&)>& f) final {
+            in_process<void>("for_each", [&](auto& own) { own.for_each(f); });
+        }
         std::size_t size() const final { return c.size(); }
-        std::size_t capacity() const final { return c.capacity(); }
-        void set_capacity(std::size_t capacity) final { c.set_capacity(capacity); }
+        std::size_t capacity() const final {
+            return in_process<std::size_t>("capacity", [&](auto& own) { return own.capacity(); });
+        }
+        void set_capacity(std::size_t capacity) final {
+            return in_process<void>("set_capacity",
+                                    [&](auto& own) { return own.set_capacity(capacity); });
+        }
         Stats stats() const final { return c.stats(); }
-        void synchronize() final { c.synchronize(); }
-        bool validate() const final { return c.validate(); }
+        void synchronize() final {
+            return in_process<void>("synchronize", [&](auto& own) { return own.synchronize(); });
+        }
+        bool validate() const final {
+            return in_process<bool>("validate", [&](auto& own) { return own.validate(); });
+        }
+
+        /// What only caches in this process can do.
+        template <class Result, class Call>
+        Result in_process(const char* name, Call&& call) const {
+            if constexpr (Cache<K, V, Backend>::is_in_process) {
+                return call(c);
+            } else {
+                throw std::logic_error(std::string("drey: the backend of this cache has no ") +
+                                       name);
+            }
+        }
 
         Cache<K, V, Backend>& c;
     };

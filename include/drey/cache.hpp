@@ -65,6 +65,10 @@ public:
     using mapped_type = V;
     using Options = typename Traits::Options;
 
+    /// Whether the entries are in this process: only then are there a capacity, `for_each`,
+    /// `erase_if`, `purge_expired`, `synchronize` and `validate`.
+    static constexpr bool is_in_process = requires(Impl & impl) { impl.capacity(); };
+
     /// Throws std::invalid_argument that names the field if an option is wrong.
     explicit Cache(Options options) : backend_(std::move(options)) {}
 
@@ -197,7 +201,8 @@ public:
     }
 
     /// Removes the keys that match a pattern of the server, in which '*' is any text, '?' any
-    /// character and [ab] one of these; in batches, which others see one by one. Returns how many
+    /// character and [ab] one of these; keys are matched as they are written there, escaped
+    /// (redis/key_text.hpp). In batches, which others see one by one. Returns how many
     /// keys that removed.
     std::size_t erase_matching(std::string_view glob) {
         static_assert(

@@ -31,13 +31,14 @@ enum class Errc {
     out_of_memory,    ///< the server is full and evicts nothing
     wrong_type,       ///< what is at the key is not a string
     command_failed,   ///< any other error the server replied with
+    saturated,        ///< every connection of the pool was in use all the time
     breaker_open,     ///< not tried: the server failed too often just now
     contended,        ///< others wrote the key each time between our look and our write
     unencodable,      ///< the codec refused a value that was to be stored
     undecodable,      ///< the bytes at the key are not a value of this cache; read as a miss
     too_large,        ///< the value is larger than the server takes (512 MiB)
 };
-inline constexpr std::size_t error_kinds = 17;  // index 0 is no error
+inline constexpr std::size_t error_kinds = 18;  // index 0 is no error
 
 }  // namespace drey
 
@@ -74,6 +75,8 @@ inline const std::error_category& error_category() noexcept {
                     return "the key holds something that is not a string";
                 case Errc::command_failed:
                     return "the server refused the command";
+                case Errc::saturated:
+                    return "every connection is in use";
                 case Errc::breaker_open:
                     return "the server failed too often to be asked now";
                 case Errc::contended:

@@ -36,7 +36,7 @@ constexpr EnvelopeHeader some_header{.kind = EnvelopeKind::value,
 
 /// Puts the right checksum into bytes that were changed on purpose.
 std::string resealed(std::string bytes) {
-    drey::detail::store_little(bytes.data() + 12, drey::detail::envelope_checksum(bytes));
+    drey::detail::store_little(bytes.data() + 12, drey::detail::envelope_checksum(bytes, {}));
     return bytes;
 }
 
@@ -189,4 +189,14 @@ TEST_CASE("every reason why an envelope does not open has a name") {
     CHECK(to_text(EnvelopeError::other_version) == "other version");
     CHECK(to_text(EnvelopeError::corrupt) == "corrupt");
     CHECK(to_text(static_cast<EnvelopeError>(99)) == "unknown");
+}
+
+TEST_CASE("an envelope that was sealed for one key cannot be opened as another's") {
+    std::string bytes;
+    const std::size_t begin = drey::begin_envelope(bytes);
+    bytes += "payload";
+    drey::seal_envelope(bytes, begin, some_header, "users:42");
+    CHECK(open_envelope(bytes, "users:42").payload == "payload");
+    CHECK(open_envelope(bytes, "users:43").error == EnvelopeError::corrupt);
+    CHECK(open_envelope(bytes).error == EnvelopeError::corrupt);
 }

@@ -76,3 +76,14 @@ TEST_CASE("type-erased cache may refer to one or own one") {
     moved.put(1, 20);
     CHECK(moved.get(1) == 20);
 }
+
+TEST_CASE("many keys are put and got at once, in order") {
+    drey::Cache<int, std::string> cache{{.capacity = 10}};
+    CHECK(cache.put_many({{1, "one"}, {2, "two"}}) == 2);
+    CHECK(cache.get_many({2, 3, 1}) == std::vector<std::optional<std::string>>{"two", {}, "one"});
+
+    drey::AnyCache<int, std::string> any(cache);
+    const std::vector<std::pair<int, std::string>> more{{3, "three"}};
+    CHECK(any.put_many(more) == 1);
+    CHECK(any.get_many({3, 4}) == std::vector<std::optional<std::string>>{"three", {}});
+}

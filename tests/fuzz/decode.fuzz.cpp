@@ -115,7 +115,7 @@ void read_resealed(std::string_view input) {
     if (input.size() < drey::envelope_header_size) return;
     std::string bytes(input);
     bytes.replace(0, 5, "drey\1");
-    drey::detail::store_little(bytes.data() + 12, drey::detail::envelope_checksum(bytes));
+    drey::detail::store_little(bytes.data() + 12, drey::detail::envelope_checksum(bytes, {}));
     read_envelope(bytes);
     read<drey::Raw, std::string>(bytes);
 }

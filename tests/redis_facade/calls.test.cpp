@@ -476,3 +476,44 @@ TEST_CASE("a value that the codec refuses is not stored, and reaches who loaded 
     CHECK(errors.all()[0].code == drey::Errc::unencodable);
     CHECK_FALSE(is_there(server, "app:key"));  // nor does a lease stay behind
 }
+
+TEST_CASE("a type-erased cache may be over Redis, and says what it cannot do there") {
+    if (support::no_redis_server()) return;
+    support::RedisServer server;
+    drey::AnyCache<std::string, std::string> cache(std::make_unique<Texts>(patient(server)));
+    CHECK(cache.put("key", "value"));
+    CHECK(cache.get("key") == "value");
+    CHECK(cache.get_or_load("other", [] { return std::string("loaded"); }) == "loaded");
+    CHECK(cache.get_many({"key", "no"})[0] == "value");
+    CHECK(cache.size() == 2);
+    CHECK(cache.clear() == 2);
+    CHECK_THROWS_WITH(cache.capacity(), "drey: the backend of this cache has no capacity");
+    CHECK_THROWS_AS(cache.for_each([](const auto&, const auto&) {}), std::logic_error);
+    CHECK_THROWS_AS(cache.erase_if([](const auto&, const auto&) { return true; }),
+                    std::logic_error);
+}
+
+TEST_CASE("limits without end are limits all the same") {
+    if (support::no_redis_server()) return;
+    support::RedisServer server;
+    for (const drey::Ttl endless : {drey::never, drey::Ttl(std::chrono::hours::max())}) {
+        auto options = patient(server);
+        options.connect_timeout = options.timeout = options.lease = options.lease_wait = endless;
+        Texts cache{options};
+        CHECK(cache.put("key", "value"));
+        CHECK(cache.get("key") == "value");
+        CHECK(cache.get_or_load("other", [] { return std::string("loaded"); }) == "loaded");
+        CHECK(cache.status().connected);
+    }
+}
+
+TEST_CASE("another key's value is not taken for the key's own") {
+    if (support::no_redis_server()) return;
+    support::RedisServer server;
+    Texts cache{patient(server)};
+    cache.put("a", "a's");
+    server.command({"COPY", "app:a", "app:b"});
+    CHECK(cache.get("a") == "a's");
+    CHECK_FALSE(cache.get("b"));
+    CHECK(cache.stats().failed(drey::Errc::undecodable) == 1);
+}

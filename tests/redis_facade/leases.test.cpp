@@ -186,7 +186,7 @@ TEST_CASE("a process that died with the lease holds nobody longer than it lasts"
     if (support::no_redis_server()) return;
     support::RedisServer server;
     std::string lease;
-    drey::seal_lease(lease, 0, 12345);
+    drey::seal_lease(lease, 0, 12345, "app:key");
     server.command({"SET", "app:key", lease, "PX", "300"});
     Texts cache{patient(server)};
     CHECK(cache.get_or_load("key", [] { return std::string("loaded"); }) == "loaded");
@@ -197,7 +197,7 @@ TEST_CASE("who has waited long enough for a lease loads, and leaves the filling 
     if (support::no_redis_server()) return;
     support::RedisServer server;
     std::string lease;
-    drey::seal_lease(lease, 0, 12345);
+    drey::seal_lease(lease, 0, 12345, "app:key");
     server.command({"SET", "app:key", lease, "PX", "60000"});
     auto options = patient(server);
     options.lease_wait = 20ms;

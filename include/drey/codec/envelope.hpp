@@ -112,9 +112,10 @@ inline constexpr std::size_t version = 4, kind = 5, codec = 6, flags = 7, schema
                              stamp = 16, fresh_until = 24, load_cost = 32;
 }
 
-inline std::uint32_t envelope_checksum(std::string_view bytes) noexcept {
+inline std::uint32_t envelope_checksum(std::string_view bytes, std::string_view key) noexcept {
     constexpr std::string_view zero("\0\0\0\0", 4);
-    const std::uint32_t head = crc32c(zero, crc32c(bytes.substr(0, envelope_at::checksum)));
+    const std::uint32_t head =
+        crc32c(zero, crc32c(bytes.substr(0, envelope_at::checksum), crc32c(key)));
     return crc32c(bytes.substr(envelope_at::checksum + zero.size()), head);
 }
 
@@ -139,9 +140,10 @@ inline std::size_t begin_envelope(std::string& out) {
 }
 
 /// Fills in the header that `begin_envelope` made room for; all that follows it in `out` is the
-/// payload. Linear in the payload.
-inline void seal_envelope(std::string& out, std::size_t begin,
-                          const EnvelopeHeader& header) noexcept {
+/// payload. Linear in the payload. `key` is whose value this is: the checksum covers it, so that
+/// what comes back for another key, by whatever mistake on the way, is not taken for this one's.
+inline void seal_envelope(std::string& out, std::size_t begin, const EnvelopeHeader& header,
+                          std::string_view key = {}) noexcept {
     if (out.size() < envelope_header_size || begin > out.size() - envelope_header_size)
         detail::broken("seal_envelope: there is no room for a header; begin_envelope makes it");
     namespace at = detail::envelope_at;
@@ -155,11 +157,13 @@ inline void seal_envelope(std::string& out, std::size_t begin,
     detail::store_little(to + at::stamp, header.stamp);
     detail::store_little(to + at::fresh_until, static_cast<std::uint64_t>(header.fresh_until_ms));
     detail::store_little(to + at::load_cost, header.load_cost_us);
-    detail::store_little(to + at::checksum, detail::envelope_checksum({to, out.size() - begin}));
+    detail::store_little(to + at::checksum,
+                         detail::envelope_checksum({to, out.size() - begin}, key));
 }
 
-/// Reads any bytes at all. Linear in the payload, whose checksum it computes.
-inline OpenedEnvelope open_envelope(std::string_view bytes) noexcept {
+/// Reads any bytes at all, which should be what was sealed for this key. Linear in the payload,
+/// whose checksum it computes.
+inline OpenedEnvelope open_envelope(std::string_view bytes, std::string_view key = {}) noexcept {
     namespace at = detail::envelope_at;
     const char* const from = bytes.data();
     if (!bytes.starts_with(detail::envelope_magic)) return {EnvelopeError::foreign};
@@ -167,7 +171,8 @@ inline OpenedEnvelope open_envelope(std::string_view bytes) noexcept {
     // Before size and checksum, which may be elsewhere in another version.
     if (from[at::version] != detail::envelope_version) return {EnvelopeError::other_version};
     if (bytes.size() < envelope_header_size) return {EnvelopeError::truncated};
-    if (detail::load_little<std::uint32_t>(from + at::checksum) != detail::envelope_checksum(bytes))
+    if (detail::load_little<std::uint32_t>(from + at::checksum) !=
+        detail::envelope_checksum(bytes, key))
         return {EnvelopeError::corrupt};
     // After the checksum: these were written on purpose, by somebody who knows more than we do.
     if (!detail::is_envelope_kind(from[at::kind]) || from[at::flags] != 0)

@@ -70,7 +70,8 @@ constexpr Undecodable to_undecodable(EnvelopeError error) noexcept {
 /// as it was.
 template <class Codec, class V>
 void seal_value(std::string& out, const V& value, std::uint32_t schema, std::uint64_t stamp,
-                std::int64_t fresh_until_ms = 0, std::uint32_t load_cost_us = 0) {
+                std::int64_t fresh_until_ms = 0, std::uint32_t load_cost_us = 0,
+                std::string_view key = {}) {
     const std::size_t begin = begin_envelope(out);
     try {
         detail::encode_with<Codec>(value, out);
@@ -84,24 +85,28 @@ void seal_value(std::string& out, const V& value, std::uint32_t schema, std::uin
                    .schema = schema,
                    .stamp = stamp,
                    .fresh_until_ms = fresh_until_ms,
-                   .load_cost_us = load_cost_us});
+                   .load_cost_us = load_cost_us},
+                  key);
 }
 
 /// Appends an envelope that says: somebody is loading the value. The stamp says who.
-inline void seal_lease(std::string& out, std::uint32_t schema, std::uint64_t stamp) {
+inline void seal_lease(std::string& out, std::uint32_t schema, std::uint64_t stamp,
+                       std::string_view key = {}) {
     seal_envelope(out, begin_envelope(out),
-                  {.kind = EnvelopeKind::lease, .schema = schema, .stamp = stamp});
+                  {.kind = EnvelopeKind::lease, .schema = schema, .stamp = stamp}, key);
 }
 
 /// Appends an envelope that says: there is no such row.
 inline void seal_absent(std::string& out, std::uint32_t schema, std::uint64_t stamp,
-                        std::int64_t fresh_until_ms = 0, std::uint32_t load_cost_us = 0) {
+                        std::int64_t fresh_until_ms = 0, std::uint32_t load_cost_us = 0,
+                        std::string_view key = {}) {
     seal_envelope(out, begin_envelope(out),
                   {.kind = EnvelopeKind::absent,
                    .schema = schema,
                    .stamp = stamp,
                    .fresh_until_ms = fresh_until_ms,
-                   .load_cost_us = load_cost_us});
+                   .load_cost_us = load_cost_us},
+                  key);
 }
 
 /// The value in an envelope that is open, for who wants its header too; else nothing, and `why`.

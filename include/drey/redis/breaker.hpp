@@ -1,11 +1,11 @@
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <mutex>
+#include <new>
 
 #include "drey/clock.hpp"
 #include "drey/redis/options.hpp"
@@ -22,49 +22,43 @@ enum class BreakerState {
 namespace redis {
 
 /// Circuit breaker (M. Nygard, "Release It!"). Opens after `failures` failures within `window`;
-/// after `open_for` it lets one call through, closes if that goes well and opens anew if not.
-/// Thread-safe; while all is well a call costs two relaxed loads.
+/// after `open_for` it lets one call through, the probe, closes if that goes well and opens anew if
+/// not. What was admitted before it opened and ends after that says nothing about the server of
+/// now. Thread-safe; while all is well a call costs two relaxed loads.
 class Breaker {
 public:
+    enum class Admission { refused, usual, probe };
+
     Breaker(const BreakerOptions& options, ClockRef clock)
         : options_(options), clock_(std::move(clock)) {}
 
-    /// Whether the caller may ask. If so, it must report how that went.
-    bool admits() {
-        if (state_.load(std::memory_order_relaxed) == BreakerState::closed) return true;
+    /// Whether the caller may ask. If so, it must say how that went.
+    Admission admit() {
+        if (state_.load(std::memory_order_relaxed) == BreakerState::closed) return Admission::usual;
         const std::lock_guard lock(mutex_);
-        switch (state_.load(std::memory_order_relaxed)) {
-            case BreakerState::closed:
-                return true;
-            case BreakerState::half_open:
-                return false;
-            case BreakerState::open:
-                break;
-        }
-        if (clock_.now() < open_until_) return false;
+        const BreakerState state = state_.load(std::memory_order_relaxed);
+        if (state == BreakerState::closed) return Admission::usual;
+        if (state == BreakerState::half_open || clock_.now() < open_until_)
+            return Admission::refused;
         state_.store(BreakerState::half_open, std::memory_order_relaxed);
-        return true;
+        return Admission::probe;
     }
 
-    void succeeded() {
-        if (state_.load(std::memory_order_relaxed) != BreakerState::half_open) return;
-        const std::lock_guard lock(mutex_);
-        if (state_.load(std::memory_order_relaxed) == BreakerState::half_open)
+    void succeeded(Admission admitted) noexcept {
+        if (admitted == Admission::probe)
             state_.store(BreakerState::closed, std::memory_order_relaxed);
     }
 
-    void failed() {
+    void failed(Admission admitted) noexcept {
         const std::lock_guard lock(mutex_);
         const Deadline now = clock_.now();
-        switch (state_.load(std::memory_order_relaxed)) {
-            case BreakerState::open:
-                return;  // admitted before it opened
-            case BreakerState::half_open:
-                return open(now);
-            case BreakerState::closed:
-                break;
+        if (admitted == Admission::probe) return open(now);
+        if (state_.load(std::memory_order_relaxed) != BreakerState::closed) return;
+        try {
+            failures_.push_back(now);
+        } catch (const std::bad_alloc&) {  // one more will come
+            return;
         }
-        failures_.push_back(now);
         while (deadline_after(failures_.front(), options_.window.nanoseconds()) < now)
             failures_.pop_front();
         if (failures_.size() >= options_.failures) open(now);
@@ -73,7 +67,7 @@ public:
     BreakerState state() const noexcept { return state_.load(std::memory_order_relaxed); }
 
 private:
-    void open(Deadline now) {
+    void open(Deadline now) noexcept {
         failures_.clear();
         open_until_ = deadline_after(now, options_.open_for.nanoseconds());
         state_.store(BreakerState::open, std::memory_order_relaxed);

@@ -3,8 +3,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <span>
-#include <utility>
 
 #include "drey/redis/command.hpp"
 #include "drey/redis/outcome.hpp"
@@ -48,8 +48,12 @@ struct Call {
     void drive() noexcept { state_.store(State::drives, std::memory_order_release); }
 
     void finish() noexcept { state_.store(State::finished, std::memory_order_release); }
-    void finish(Outcome how) noexcept {
-        outcome = std::move(how);
+    void finish(const Outcome& how) noexcept {
+        try {
+            outcome = how;
+        } catch (const std::bad_alloc&) {
+            outcome.error = how.error;  // it is for the reason that there is no room
+        }
         finish();
     }
 

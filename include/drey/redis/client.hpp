@@ -49,7 +49,7 @@ public:
     explicit Client(const RedisOptions& options, Dial dial = {})
         : router_(options, std::move(dial)), on_error_(options.on_error),
           throws_(options.on_failure == OnFailure::throws),
-          timeout_(options.timeout.nanoseconds()) {}
+          timeout_(detail::limit_of(options.timeout)) {}
 
     Patience patience() const { return Patience(timeout_); }
 

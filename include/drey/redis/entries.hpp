@@ -70,7 +70,7 @@ public:
         }
         look.seen = Seen(reply.text);
         if (suspect) return look;
-        const OpenedEnvelope envelope = open_envelope(reply.text);
+        const OpenedEnvelope envelope = open_envelope(reply.text, name);
         if (envelope && envelope.header.kind == EnvelopeKind::lease) {
             look.leased = true;
             return look;
@@ -88,15 +88,15 @@ public:
     // ---- writing -------------------------------------------------------------------------------
 
     /// The value as it is stored. Throws what the codec throws.
-    std::string sealed(const V& value) {
+    std::string sealed(const std::string& name, const V& value) {
         std::string bytes;
-        seal_value<Codec>(bytes, value, schema_, stamp());
+        seal_value<Codec>(bytes, value, schema_, stamp(), 0, 0, name);
         return bytes;
     }
 
-    std::string lease() {
+    std::string lease(const std::string& name) {
         std::string bytes;
-        seal_lease(bytes, schema_, stamp());
+        seal_lease(bytes, schema_, stamp(), name);
         return bytes;
     }
 

@@ -54,9 +54,8 @@ class Loads {
 
 public:
     Loads(const RedisOptions& options, Client& client, Entries<V, Codec>& entries)
-        : lease_(options.lease),
-          most_wait_(std::min<std::int64_t>(options.lease_wait.nanoseconds(), an_hour)),
-          client_(client), entries_(entries) {
+        : lease_(options.lease), most_wait_(detail::limit_of(options.lease_wait)), client_(client),
+          entries_(entries) {
         std::random_device device;
         hash_salt_ = std::uint64_t{device()} << 32 | device();
     }
@@ -128,7 +127,7 @@ public:
         if (!attempt.asks_ || (leases() && ticket.lease_.empty())) return false;
         std::string bytes;
         try {
-            bytes = entries_.sealed(value);
+            bytes = entries_.sealed(attempt.name_, value);
         } catch (const std::bad_alloc&) {
             throw;
         } catch (const std::exception& refusal) {
@@ -163,7 +162,6 @@ public:
 
 private:
     static constexpr const char* operation = "get_or_load";
-    static constexpr std::int64_t an_hour = 3'600'000'000'000;
     static constexpr std::chrono::nanoseconds first_pause = std::chrono::milliseconds(1);
     static constexpr std::chrono::nanoseconds most_pause = std::chrono::milliseconds(32);
 
@@ -201,7 +199,7 @@ private:
 
     /// Tries to put our lease where nothing is, or where what is there is no value.
     void acquire(LoadTicket& ticket, Attempt& attempt) {
-        const std::string lease = entries_.lease();
+        const std::string lease = entries_.lease(attempt.name_);
         bool acquired = false;
         const Outcome outcome =
             entries_.replace(attempt.name_, attempt.seen_, lease, Lifetime::milliseconds(lease_),

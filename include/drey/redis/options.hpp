@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -113,6 +114,13 @@ inline constexpr std::size_t most_connections = 1024;
 constexpr std::size_t connection_count(RedisMode mode, std::size_t connections) noexcept {
     if (connections != 0) return connections;
     return mode == RedisMode::pool ? 8 : 1;
+}
+
+/// A time limit as it is added to points in time: a day is as good as for ever, and cannot
+/// overflow.
+constexpr std::chrono::nanoseconds limit_of(Ttl time) noexcept {
+    constexpr std::chrono::nanoseconds a_day = std::chrono::hours(24);
+    return std::min(std::chrono::nanoseconds(time.nanoseconds()), a_day);
 }
 
 inline void check_positive(Ttl time, const char* otherwise) {

@@ -17,13 +17,12 @@ class Pool {
 public:
     Pool(const Connecting& connecting, std::size_t most) : connecting_(connecting), most_(most) {}
 
-    /// Runs the call to its end; fails with `timed_out` if no connection comes free in time.
+    /// Runs the call to its end; fails with `saturated` if no connection comes free in time.
     void run(Call& call) {
-        Channel* const channel = borrow(call.deadline);
-        if (channel == nullptr)
-            return call.finish({Errc::timed_out, "every connection of the pool is in use"});
-        call.drive();
         std::vector<Call*> batch{&call};
+        Channel* const channel = borrow(call.deadline);
+        if (channel == nullptr) return call.finish(Errc::saturated);
+        call.drive();
         channel->start(batch);
         while (!call.finished()) channel->advance();
         give_back(*channel);

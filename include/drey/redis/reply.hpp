@@ -35,11 +35,16 @@ struct Reply {
 
 /// What an error reply means: its first word is a code by convention.
 inline Errc meaning_of(std::string_view error) noexcept {
+    // Redis 6 wraps what failed within a script.
+    if (error.starts_with("ERR Error running script"))
+        if (const std::size_t inner = error.find(": -"); inner != error.npos)
+            return meaning_of(error.substr(inner + 3));
     const std::string_view code = error.substr(0, error.find(' '));
     if (code == "LOADING" || code == "BUSY" || code == "MASTERDOWN" || code == "CLUSTERDOWN" ||
         code == "TRYAGAIN" || error.starts_with("ERR max number of clients"))
         return Errc::unavailable;
-    if (code == "NOAUTH" || code == "WRONGPASS" || code == "NOPERM") return Errc::denied;
+    if (code == "NOAUTH" || code == "WRONGPASS" || code == "NOPERM" || code == "DENIED")
+        return Errc::denied;
     if (code == "READONLY") return Errc::read_only;
     if (code == "OOM") return Errc::out_of_memory;
     if (code == "WRONGTYPE") return Errc::wrong_type;

@@ -31,7 +31,7 @@ public:
         : endpoint_(parse_redis_uri(options.uri)),
           connecting_{dial ? std::move(dial) : dial_to(endpoint_, options.tls),
                       {endpoint_.user, endpoint_.password, endpoint_.database},
-                      std::chrono::nanoseconds(options.connect_timeout.nanoseconds())},
+                      detail::limit_of(options.connect_timeout)},
           breaker_(options.breaker, options.clock) {
         const std::size_t count = detail::connection_count(options.mode, options.connections);
         if (options.mode == RedisMode::pool) {
@@ -43,14 +43,15 @@ public:
 
     /// Runs the call to its end, or finishes it at once while the breaker is open.
     void run(Call& call) {
-        if (!breaker_.admits()) return call.finish(Errc::breaker_open);
-        Report report(breaker_);
+        const Breaker::Admission admitted = breaker_.admit();
+        if (admitted == Breaker::Admission::refused) return call.finish(Errc::breaker_open);
+        Report report(breaker_, admitted);
         if (pool_) {
             pool_->run(call);
         } else {
             lane().run(call);
         }
-        report.is_well = is_well(call);
+        report.health = health_by(call);
     }
 
     bool connected() const {
@@ -64,23 +65,35 @@ public:
     const RedisEndpoint& endpoint() const noexcept { return endpoint_; }
 
 private:
-    /// A breaker that is not told how a probe went would never close, so it is told even if the
+    enum class Health { good, bad, unknown };
+
+    /// A breaker that is not told how its probe went would never close, so it is told even if the
     /// call throws.
     struct Report {
-        explicit Report(Breaker& to) : breaker(to) {}
+        Report(Breaker& to, Breaker::Admission how) : breaker(to), admitted(how) {}
         Report(const Report&) = delete;
         Report& operator=(const Report&) = delete;
-        ~Report() { is_well ? breaker.succeeded() : breaker.failed(); }
+        ~Report() {
+            if (health == Health::good) {
+                breaker.succeeded(admitted);
+            } else if (health == Health::bad || admitted == Breaker::Admission::probe) {
+                breaker.failed(admitted);
+            }
+        }
 
         Breaker& breaker;
-        bool is_well = false;
+        const Breaker::Admission admitted;
+        Health health = Health::unknown;
     };
 
-    /// Whether the server serves. A refused command is the command's fault, not the server's.
-    static bool is_well(const Call& call) {
-        if (!call.outcome.ok()) return false;
-        return call.replies.empty() || !call.replies[0].is_error() ||
-               meaning_of(call.replies[0].text) != Errc::unavailable;
+    /// What a call tells of the server. A refused command is the command's fault, a crowded pool
+    /// ours.
+    static Health health_by(const Call& call) {
+        if (call.outcome.error == Errc::saturated) return Health::unknown;
+        if (!call.outcome.ok()) return Health::bad;
+        const bool serves = call.replies.empty() || !call.replies[0].is_error() ||
+                            meaning_of(call.replies[0].text) != Errc::unavailable;
+        return serves ? Health::good : Health::bad;
     }
 
     Lane& lane() {

@@ -108,7 +108,8 @@ public:
     }
 
     Outcome receive(std::span<char> room, std::size_t& got, TimePoint deadline) override {
-        const bool far = deadline - Clock::now() > 3 * patience;
+        const TimePoint now = Clock::now();
+        const bool far = deadline > now + 3 * patience;
         for (int flags = far ? 0 : MSG_DONTWAIT;; flags = MSG_DONTWAIT) {
             const ssize_t count = ::recv(fd_, room.data(), room.size(), flags);
             if (count > 0) {
@@ -172,8 +173,9 @@ private:
 
     Outcome wait(short events, TimePoint deadline) const {
         for (;;) {
-            const auto left = deadline - Clock::now();
-            if (left <= left.zero()) return {Errc::timed_out};
+            const TimePoint now = Clock::now();
+            if (now >= deadline) return {Errc::timed_out};
+            const auto left = deadline - now;
             pollfd one{fd_, events, 0};
             const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(left);
             const timespec limit{

@@ -117,7 +117,7 @@ public:
 
     bool put(K&& key, V&& value, std::optional<Ttl> ttl, WriteIf condition) {
         const std::string name = keys_.name(key);
-        const std::string bytes = entries_.sealed(value);
+        const std::string bytes = entries_.sealed(name, value);
         if (condition == WriteIf::absent)
             return put_if_absent(name, bytes, entries_.lifetime().of(ttl));
 
@@ -138,7 +138,7 @@ public:
         Outcome worst;
         for (auto&& [key, value] : entries) {
             std::string name = keys_.name(key);
-            const std::string bytes = entries_.sealed(value);
+            const std::string bytes = entries_.sealed(name, value);
             loads_.doom(name);
             if (bytes.size() > most_argument_bytes) {
                 client_.add_unconfirmed(name);
@@ -182,7 +182,7 @@ public:
             patience.resume();
             loads_.doom(name);
             bool replaced = false;
-            const std::string bytes = next ? entries_.sealed(*next) : std::string();
+            const std::string bytes = next ? entries_.sealed(name, *next) : std::string();
             const Outcome outcome = entries_.replace(
                 name, look.seen, bytes, entries_.lifetime().of(ttl), patience.deadline(), replaced);
             if (!outcome.ok()) return not_updated(name, outcome);

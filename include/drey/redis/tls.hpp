@@ -93,7 +93,7 @@ public:
             const int count = SSL_peek(ssl_.get(), &byte, 1);
             if (count > 0 || SSL_get_error(ssl_.get(), count) != SSL_ERROR_WANT_READ) return false;
             // What has come may be for TLS itself: session tickets do, when they like.
-            const Outcome fed = feed(TimePoint::min());
+            const Outcome fed = feed(TimePoint{});
             if (!fed.ok()) return fed.error == Errc::timed_out;
         }
     }
