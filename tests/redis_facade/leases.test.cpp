@@ -148,6 +148,52 @@ TEST_CASE("after an erase a key is loaded anew, though an older load is still in
     CHECK(cache.get("key") == "new");
 }
 
+TEST_CASE("who asks after another process's erase gets no load from before it", "[concurrent]") {
+    if (support::no_redis_server()) return;
+    support::RedisServer server;
+    Texts here{patient(server)}, there{patient(server)};
+    for (int round = 0; round < 20; ++round) {
+        const std::string key = "key" + std::to_string(round);
+        std::atomic<const char*> row{"old"};
+        const auto loader = [&] { return std::string(row); };
+        std::string late;
+        std::thread passenger;
+        here.get_or_load(key, [&] {
+            const std::string value = loader();
+            row = "new";
+            there.erase(key);
+            const auto before = here.stats().misses;
+            passenger = std::thread([&] { late = here.get_or_load(key, loader); });
+            support::eventually([&] { return here.stats().misses > before; });
+            return value;
+        });
+        passenger.join();
+        CHECK(late == "new");
+        CHECK(there.get(key).value_or("new") == "new");
+    }
+}
+
+TEST_CASE("when the server is down a key is still loaded once for all who wait", "[concurrent]") {
+    for (const auto mode : {drey::RedisMode::pipeline, drey::RedisMode::pool}) {
+        const support::ReservedPort nobody;
+        Texts cache{{.uri = "redis://127.0.0.1:" + std::to_string(nobody.number()),
+                     .prefix = "app",
+                     .mode = mode}};
+        std::atomic<int> loads{0};
+        constexpr std::size_t threads = 16;
+        support::in_threads(threads, [&](std::size_t) {
+            cache.get_or_load("key", [&] {
+                ++loads;
+                support::eventually([&] { return cache.stats().misses == threads; });
+                for (int i = 0; i < 2000; ++i) std::this_thread::yield();
+                return std::string("value");
+            });
+        });
+        // All have looked, and had a moment to board; a busy machine may hold one or two up.
+        CHECK(loads <= 3);
+    }
+}
+
 TEST_CASE("a load that brings nothing leaves no lease behind") {
     if (support::no_redis_server()) return;
     support::RedisServer server;

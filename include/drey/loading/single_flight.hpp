@@ -42,10 +42,25 @@ namespace drey {
 ///  - prepare(ticket, key, attempt, use): a last look before the loader runs, and whatever the
 ///    backend needs of the others who may be loading the key; true if that found a value,
 ///  - fill(ticket, key, value, ttl, attempt), or else give_up(ticket, attempt),
-///  - equal(key, key).
+///  - equal(key, key),
+/// and, if others than this process may invalidate keys,
+///  - verdict(ticket): whether they left the key alone during the load, if that is known,
+///  - can_look_again(attempt), look_again(attempt, use): for who cannot share a flight's value.
 template <class K, class V, class Backend>
 class SingleFlight {
     static constexpr bool shares_value = std::is_copy_constructible_v<V>;
+
+    /// Whether others than this process may invalidate keys, which dooms no tickets here.
+    static constexpr bool has_others = requires(Backend & b, typename Backend::LoadTicket& t) {
+        b.verdict(t);
+    };
+
+    /// How far a flight is; what a passenger may make of it depends on when it boarded.
+    enum class Stage {
+        boarding,  // the loader has not begun: what it brings is newer than the question
+        loading,   // it has: good for the passenger unless the fill finds the key overtaken
+        landing    // the fill is on its way, and says nothing of what comes after it
+    };
 
     struct Flight {
         Flight(Backend& backend, const K& k, Hash h)
@@ -58,12 +73,15 @@ class SingleFlight {
         // Guarded by the stripe's lock while the flight is in its table.
         const K* key;  // the leader's; null once it had to be moved into the cache
         bool has_passengers = false;
+        Stage stage = Stage::boarding;
         std::optional<typename Backend::LoadTicket> ticket;  // until the flight has ended
 
         // Written by the leader before `ended`, with release; read by others after, with acquire.
         std::optional<V> value;
         bool is_shared =
-            shares_value;  // whether passengers may use `value`; if not, they ask again
+            shares_value;         // whether passengers may use `value`; if not, they ask again
+        bool has_loaded = false;  // the value is the loader's, not what a last look found
+        std::optional<bool> untouched;  // whether others left the key alone, if that is known
         std::exception_ptr error;
         std::atomic<bool> ended{false};
     };
@@ -80,12 +98,18 @@ public:
     template <class Loader, class Use>
     bool load(K& key, Attempt& attempt, Loader& loader, std::optional<Ttl> ttl, Use&& use) {
         for (;;) {
-            const auto [flight, leads, same_key] = board(key, attempt.hash());
+            const auto [flight, leads, same_key, stage] = board(key, attempt.hash());
             if (leads) return lead(*flight, key, attempt, loader, ttl, use);
             await(*flight);
             if (!same_key) continue;
             if (flight->error) std::rethrow_exception(flight->error);
             if (!flight->is_shared) continue;
+            if constexpr (has_others) {
+                if (is_doubtful(*flight, stage) && backend_.can_look_again(attempt)) {
+                    if (backend_.look_again(attempt, use)) return true;
+                    continue;
+                }
+            }
             if (flight->value) use(std::as_const(*flight->value));
             return flight->value.has_value();
         }
@@ -112,6 +136,7 @@ private:
         FlightPtr flight;
         bool leads;
         bool same_key;  // false: a flight that may be this key's; wait for its end and ask again
+        Stage stage = Stage::boarding;
     };
 
     /// The key's flight: another thread's, or a new one that the caller leads.
@@ -136,7 +161,7 @@ private:
             if (flight.ticket->doomed()) continue;
             if (flight.key != nullptr && !backend_.equal(*flight.key, key)) continue;
             flight.has_passengers = true;
-            return {at->second, false, flight.key != nullptr};
+            return {at->second, false, flight.key != nullptr, flight.stage};
         }
         return {nullptr, false, false};
     }
@@ -165,7 +190,9 @@ private:
                 found = backend_.prepare(*flight.ticket, std::as_const(key), attempt, use_in_place);
             }
             if (!found) {
-                Landing landing(backend_, *flight.ticket, attempt);
+                Landing landing(*this, flight, attempt);
+                flight.has_loaded = true;
+                enter(flight, Stage::loading);
                 auto outcome = run(std::as_const(key), loader);
                 found = outcome.value.has_value();
                 if constexpr (!shares_value) {
@@ -198,16 +225,18 @@ private:
 
     /// Tells the backend if there will be no fill, because there is no row or the loader threw.
     struct Landing {
-        Landing(Backend& b, typename Backend::LoadTicket& t, Attempt& a)
-            : backend(b), ticket(t), attempt(a) {}
+        Landing(SingleFlight& f, Flight& one, Attempt& a) : flights(f), flight(one), attempt(a) {}
         Landing(const Landing&) = delete;
         Landing& operator=(const Landing&) = delete;
         ~Landing() {
-            if (!fills) backend.give_up(ticket, attempt);
+            if (fills) return;
+            flights.enter(flight, Stage::landing);
+            flights.backend_.give_up(*flight.ticket, attempt);
+            if constexpr (has_others) flight.untouched = flights.backend_.verdict(*flight.ticket);
         }
 
-        Backend& backend;
-        typename Backend::LoadTicket& ticket;
+        SingleFlight& flights;
+        Flight& flight;
         Attempt& attempt;
         bool fills = false;
     };
@@ -240,6 +269,7 @@ private:
                 return K(std::move(key));
             }
         }();
+        enter(flight, Stage::landing);
         bool kept = false;
         if constexpr (shares_value) {
             kept = backend_.fill(*flight.ticket, std::move(own_key),
@@ -248,7 +278,31 @@ private:
             kept = backend_.fill(*flight.ticket, std::move(own_key), std::move(*flight.value), ttl,
                                  attempt);
         }
+        if constexpr (has_others) flight.untouched = backend_.verdict(*flight.ticket);
         if (!kept) dropped_.fetch_add(1, std::memory_order_relaxed);
+    }
+
+    /// Whether another process may have invalidated the key after the flight had its value and
+    /// before the passenger asked. Where nobody knows, as when the server is down, what one load
+    /// per process brings is good for all: it is then that the database needs it most.
+    static bool is_doubtful(const Flight& flight, Stage boarded) {
+        if (!flight.has_loaded) return true;
+        switch (boarded) {
+            case Stage::boarding:
+                return false;
+            case Stage::loading:
+                return flight.untouched == false;
+            case Stage::landing:
+                break;
+        }
+        return flight.untouched.has_value();
+    }
+
+    void enter([[maybe_unused]] Flight& flight, [[maybe_unused]] Stage stage) {
+        if constexpr (has_others) {
+            const std::lock_guard lock(stripe_of(flight.hash).mutex);
+            flight.stage = stage;
+        }
     }
 
     /// Ends the flight; whether it had passengers.

@@ -101,9 +101,9 @@ private:
             remove(call);
             call.finish();
         });
-        if (came.ok()) return;
-        if (came.error == Errc::timed_out) {
-            expire();
+        if (came.ok() && calls_.empty()) return;
+        if (came.ok() || came.error == Errc::timed_out) {
+            expire();  // even while bytes come: they may come for ever
         } else {
             lose(came);
         }

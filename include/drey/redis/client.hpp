@@ -90,7 +90,7 @@ public:
     void report(const char* operation, std::string_view key, const Outcome& outcome) {
         const auto kind = static_cast<std::size_t>(outcome.error.value());
         errors_[kind < error_kinds ? kind : 0].fetch_add(1, std::memory_order_relaxed);
-        Error error{outcome.error, operation, std::string(key), outcome.reason};
+        const Error error = error_of(operation, key, outcome);
         {
             const std::lock_guard lock(last_error_mutex_);
             last_error_ = error;
@@ -106,8 +106,7 @@ public:
     /// As `report`, then throws RemoteError if the cache is to.
     void fail(const char* operation, std::string_view key, const Outcome& outcome) {
         report(operation, key, outcome);
-        if (throws_)
-            throw RemoteError({outcome.error, operation, std::string(key), outcome.reason});
+        if (throws_) throw RemoteError(error_of(operation, key, outcome));
     }
 
     void add_to(Stats& stats) const noexcept {
@@ -155,7 +154,12 @@ public:
         Outcome outcome;
         router_.each_server([&](Server& server) {
             std::string cursor = "0";
+            std::size_t rounds = 0;
             do {
+                if (++rounds == most_scan_rounds) {
+                    outcome = {Errc::protocol, "SCAN does not end"};
+                    return false;
+                }
                 Reply reply;
                 const Command scan{"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"};
                 outcome =
@@ -178,6 +182,8 @@ public:
     }
 
 private:
+    static constexpr std::size_t most_scan_rounds = std::size_t{1} << 24;  // of some 1000 keys
+
     static Outcome ask_server(Server& server, std::span<const Command> commands,
                               std::span<Reply> replies, Repeat repeat, TimePoint deadline) {
         Call call(commands, replies, repeat, deadline);
@@ -185,20 +191,39 @@ private:
         return std::move(call.outcome);
     }
 
-    /// Has the server forget what it should have forgotten. Fails if it cannot be asked at all.
+    /// Has the server forget what it should have forgotten. Fails if it cannot be asked at all. One
+    /// command a key: a user may not be allowed to remove every one.
     Outcome confirm(TimePoint deadline) {
         const std::unique_lock lock(confirming_, std::try_to_lock);
         if (!lock) return {};  // somebody is at it; until then those keys read as misses
         const auto entries = unconfirmed_.some(512);
         if (entries.empty()) return {};
-        std::vector<std::string_view> arguments{"UNLINK"};
-        for (const auto& entry : entries) arguments.push_back(entry.key);
-        const Command unlink{std::span<const std::string_view>(arguments)};
-        Reply reply;
-        Outcome outcome = ask_server(router_.server_of(entries.front().key), {&unlink, 1},
-                                     {&reply, 1}, Repeat::yes, deadline);
-        if (outcome.ok() && reply.is_integer()) unconfirmed_.confirm(entries);
-        return outcome;
+        std::vector<Command> commands;
+        for (const auto& entry : entries) commands.push_back({"UNLINK", entry.key});
+        std::vector<Reply> replies(commands.size());
+        Outcome outcome = ask_server(router_.server_of(entries.front().key), commands, replies,
+                                     Repeat::yes, deadline);
+        if (!outcome.ok()) return outcome;
+        for (std::size_t i = 0; i < entries.size(); ++i)
+            if (replies[i].is_integer()) unconfirmed_.confirm(entries[i]);
+        return {};
+    }
+
+    Error error_of(const char* operation, std::string_view key, const Outcome& outcome) {
+        return {outcome.error, operation, std::string(key), shown(outcome.reason)};
+    }
+
+    /// Without the password, which a server that means harm, or repeats what it was sent, may say.
+    std::string shown(const std::string& reason) {
+        std::string text = reason;
+        router_.each_server([&](Server& server) {
+            const std::string& secret = server.endpoint().password;
+            if (secret.empty()) return true;
+            for (std::size_t at = 0; (at = text.find(secret, at)) != text.npos; at += 3)
+                text.replace(at, secret.size(), "***");
+            return true;
+        });
+        return text;
     }
 
     static std::string version_in(std::string_view info) {

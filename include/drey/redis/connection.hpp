@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -61,6 +62,8 @@ public:
         bool complete = false;
         while (!complete) {
             Outcome came = receive(deadline, [&](Call&) { complete = true; });
+            if (came.ok() && !complete && std::chrono::steady_clock::now() >= deadline)
+                came = Errc::timed_out;  // bytes may come for ever
             if (!came.ok()) {
                 pipeline_.abandon(call);
                 return came;

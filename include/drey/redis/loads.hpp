@@ -86,7 +86,8 @@ public:
 
     private:
         friend class Loads;
-        Seen lease_;  // ours; empty: none
+        Seen lease_;                     // ours; empty: none
+        std::optional<bool> was_there_;  // it, in the end, if the server said so
     };
 
     /// Tells the loads of this process apart.
@@ -142,6 +143,7 @@ public:
         if (leases()) {
             outcome = entries_.replace(attempt.name_, std::exchange(ticket.lease_, {}), bytes, time,
                                        deadline, stored);
+            if (outcome.ok()) ticket.was_there_ = stored;
         } else {
             outcome = entries_.set(attempt.name_, bytes, time, deadline);
             stored = outcome.ok();
@@ -149,6 +151,19 @@ public:
         }
         if (!outcome.ok()) failed(attempt, outcome);
         return stored;
+    }
+
+    /// Whether nobody, in whatever process, wrote or removed the key between our lease and the end
+    /// of the load; nothing if there was no lease, or the server could not say.
+    static std::optional<bool> verdict(const LoadTicket& ticket) noexcept {
+        return ticket.was_there_;
+    }
+
+    /// For who cannot share what another thread of this process has found or loaded.
+    bool can_look_again(const Attempt& attempt) const noexcept { return attempt.asks_; }
+    std::optional<V> look_again(Attempt& attempt) {
+        attempt.patience_ = client_.patience();  // to wait for a loader was not the server's time
+        return look(attempt);
     }
 
     /// There will be no fill: lets the others load.
@@ -214,7 +229,8 @@ private:
         const Outcome outcome =
             entries_.replace(attempt.name_, std::exchange(ticket.lease_, {}), {}, std::nullopt,
                              attempt.patience_.deadline(), removed);
-        if (!outcome.ok()) failed(attempt, outcome);
+        if (!outcome.ok()) return failed(attempt, outcome);
+        ticket.was_there_ = removed;
     }
 
     const Ttl lease_;

@@ -39,6 +39,9 @@ inline Errc meaning_of(std::string_view error) noexcept {
     if (error.starts_with("ERR Error running script"))
         if (const std::size_t inner = error.find(": -"); inner != error.npos)
             return meaning_of(error.substr(inner + 3));
+    if (error.starts_with("ERR ACL failure in script") ||
+        error.starts_with("ERR The user executing the script can't"))
+        return Errc::denied;
     const std::string_view code = error.substr(0, error.find(' '));
     if (code == "LOADING" || code == "BUSY" || code == "MASTERDOWN" || code == "CLUSTERDOWN" ||
         code == "TRYAGAIN" || error.starts_with("ERR max number of clients"))

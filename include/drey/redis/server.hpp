@@ -91,8 +91,9 @@ private:
     static Health health_by(const Call& call) {
         if (call.outcome.error == Errc::saturated) return Health::unknown;
         if (!call.outcome.ok()) return Health::bad;
-        const bool serves = call.replies.empty() || !call.replies[0].is_error() ||
-                            meaning_of(call.replies[0].text) != Errc::unavailable;
+        if (call.replies.empty() || !call.replies[0].is_error()) return Health::good;
+        const std::string_view error = call.replies[0].text;
+        const bool serves = meaning_of(error) != Errc::unavailable && !error.starts_with("NOAUTH");
         return serves ? Health::good : Health::bad;
     }
 

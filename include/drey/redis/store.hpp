@@ -116,14 +116,15 @@ public:
     // ---- writing -------------------------------------------------------------------------------
 
     bool put(K&& key, V&& value, std::optional<Ttl> ttl, WriteIf condition) {
+        const Patience patience = client_.patience();
         const std::string name = keys_.name(key);
         const std::string bytes = entries_.sealed(name, value);
         if (condition == WriteIf::absent)
-            return put_if_absent(name, bytes, entries_.lifetime().of(ttl));
+            return put_if_absent(name, bytes, entries_.lifetime().of(ttl), patience);
 
         loads_.doom(name);
         const Outcome outcome =
-            entries_.set(name, bytes, entries_.lifetime().of(ttl), client_.patience().deadline());
+            entries_.set(name, bytes, entries_.lifetime().of(ttl), patience.deadline());
         if (outcome.ok()) return inserted();
         client_.add_unconfirmed(name);
         client_.fail("put", name, outcome);
@@ -273,6 +274,19 @@ public:
         return loads_.fill(ticket, attempt, value, ttl) && inserted();
     }
 
+    static std::optional<bool> verdict(const LoadTicket& ticket) noexcept {
+        return Loads::verdict(ticket);
+    }
+    bool can_look_again(const Attempt& attempt) const noexcept {
+        return loads_.can_look_again(attempt);
+    }
+    template <class Use>
+    bool look_again(Attempt& attempt, Use&& use) {
+        std::optional<V> value = loads_.look_again(attempt);
+        if (value) use(*std::move(value));
+        return value.has_value();
+    }
+
     void give_up(LoadTicket& ticket, Attempt& attempt) noexcept { loads_.give_up(ticket, attempt); }
 
     // ---- the rest ------------------------------------------------------------------------------
@@ -307,8 +321,7 @@ private:
     static constexpr std::string_view value_mark{"drey\1v", 6};
 
     bool put_if_absent(const std::string& name, const std::string& bytes,
-                       const std::optional<std::string>& ttl) {
-        Patience patience = client_.patience();
+                       const std::optional<std::string>& ttl, const Patience& patience) {
         Seen seen;
         for (int round = 0; round < most_rounds; ++round) {
             bool stored = false;

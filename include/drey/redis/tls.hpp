@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <new>
@@ -50,6 +51,7 @@ public:
             if (done == 1) return {};
             if (SSL_get_error(ssl_.get(), done) != SSL_ERROR_WANT_READ) return refused();
             if (Outcome fed = feed(deadline); !fed.ok()) return fed;
+            if (std::chrono::steady_clock::now() >= deadline) return Errc::timed_out;
         }
     }
 
@@ -136,7 +138,7 @@ private:
         return {Errc::tls, reason()};
     }
 
-    static Outcome broken() { return {Errc::disconnected, "TLS: " + reason()}; }
+    static Outcome broken() { return {Errc::tls, reason()}; }
 
     std::unique_ptr<Socket> socket_;
     std::unique_ptr<SSL, Free> ssl_;

@@ -44,22 +44,26 @@ public:
         return keys_.contains(std::string(key));
     }
 
-    /// Up to `count` of them, to be removed from the server and then confirmed.
-    std::vector<Entry> some(std::size_t count) const {
+    /// Up to `count` of them, others each time if there are more: to be removed from the server and
+    /// then confirmed.
+    std::vector<Entry> some(std::size_t count) {
         std::vector<Entry> entries;
         const std::lock_guard lock(mutex_);
-        for (auto at = keys_.begin(); at != keys_.end() && entries.size() < count; ++at)
-            entries.push_back({at->first, at->second});
+        const std::size_t buckets = keys_.bucket_count();
+        for (std::size_t i = 0; i < buckets && entries.size() < count; ++i) {
+            bucket_ = (bucket_ + 1) % buckets;
+            for (auto at = keys_.begin(bucket_); at != keys_.end(bucket_) && entries.size() < count;
+                 ++at)
+                entries.push_back({at->first, at->second});
+        }
         return entries;
     }
 
-    /// The server has removed them. A key that was added again meanwhile stays.
-    void confirm(const std::vector<Entry>& entries) {
+    /// The server has removed it. If it was added again meanwhile, it stays.
+    void confirm(const Entry& entry) {
         const std::lock_guard lock(mutex_);
-        for (const Entry& entry : entries) {
-            const auto at = keys_.find(entry.key);
-            if (at != keys_.end() && at->second == entry.number) keys_.erase(at);
-        }
+        const auto at = keys_.find(entry.key);
+        if (at != keys_.end() && at->second == entry.number) keys_.erase(at);
         any_.store(!keys_.empty(), std::memory_order_relaxed);
     }
 
@@ -79,6 +83,7 @@ private:
     mutable std::mutex mutex_;
     std::unordered_map<std::string, std::uint64_t> keys_;  // when it was added last
     std::uint64_t last_number_ = 0;
+    std::size_t bucket_ = 0;  // looked at last
     std::uint64_t lost_ = 0;
 };
 
