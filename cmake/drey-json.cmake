@@ -3,7 +3,7 @@ find_package(nlohmann_json QUIET)
 if(NOT nlohmann_json_FOUND)
     set(drey_json_FOUND FALSE)
     set(drey_NOT_FOUND_MESSAGE
-        "its component 'json' needs nlohmann_json, which was not found (Debian: apt-get install nlohmann-json3-dev)")
+        "drey's component 'json' needs nlohmann_json, which was not found (Debian: nlohmann-json3-dev)")
     return()
 endif()
 include("${CMAKE_CURRENT_LIST_DIR}/drey-json-targets.cmake")

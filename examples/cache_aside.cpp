@@ -19,7 +19,6 @@
 #include <future>
 #include <optional>
 #include <random>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,6 +26,7 @@
 
 #include "command_line.hpp"
 #include "report.hpp"
+#include "right_answer.hpp"
 #include "trace_file.hpp"
 #include "user_database.hpp"
 #include "zipf.hpp"
@@ -94,10 +94,6 @@ public:
 
 // ---- the check --------------------------------------------------------------------------------
 
-class WrongAnswer : public std::runtime_error {
-    using runtime_error::runtime_error;
-};
-
 /// Knows what may be answered. A row's version grows with each update, so an answer is right if
 ///  - it is the user who was asked for, whole, as the database had it at one version (the digest);
 ///  - that version is not older than any whose update, its erase included, had finished before the
@@ -120,20 +116,7 @@ public:
     std::uint32_t oldest_right_version(UserId id) const noexcept { return finished_[id].load(); }
 
     void check(UserId id, std::uint32_t oldest, const User& answer) const {
-        const std::uint32_t newest = 1 + begun_[id].load();
-        const auto wrong = [&](const std::string& what) {
-            return WrongAnswer("user " + std::to_string(id) + ": the answer is " + what);
-        };
-        const auto version = [](std::uint32_t v) { return "version " + std::to_string(v); };
-        if (answer.id != id) throw wrong("user " + std::to_string(answer.id));
-        if (answer.digest != digest_of(answer))
-            throw wrong("not what was written as " + version(answer.version));
-        if (answer.version < oldest)
-            throw wrong(version(answer.version) + ", but " + version(oldest) +
-                        " was committed before the question was asked");
-        if (answer.version > newest)
-            throw wrong(version(answer.version) + ", but none above " + version(newest) +
-                        " was ever written");
+        check_answer(id, answer, oldest, 1 + begun_[id].load());
     }
 
 private:

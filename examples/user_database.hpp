@@ -16,7 +16,7 @@
 #include <string_view>
 #include <thread>
 
-/// The database of the cache_aside example: user profiles in SQLite, on disk, and as little of a
+/// The database of the cache_aside examples: user profiles in SQLite, on disk, and as little of a
 /// wrapper around SQLite's C interface as keeps errors and resources out of the way.
 namespace example {
 
@@ -249,8 +249,8 @@ public:
         db.run("PRAGMA journal_mode = WAL");
     }
 
-    /// `distance` is slept before each query, as if the database were at the other end of a
-    /// network.
+    /// `distance` is slept with each query, half of it on the way there and half on the way back,
+    /// as if the database were at the other end of a network.
     Session connect(std::chrono::microseconds distance = {});
 
     UserId rows() const noexcept { return rows_; }
@@ -260,8 +260,8 @@ public:
 private:
     UserId rows_;
     TemporaryDirectory directory_;
-    // SQLite has one writer at a time anyway. Waiting here wakes up at once; waiting in SQLite
-    // means asking again every few milliseconds.
+    // SQLite has one writer at a time anyway. Waiting here wakes up at once; waiting in SQLite, as
+    // for the writer of another process, means asking again every few milliseconds.
     std::mutex writing_;
 };
 
@@ -276,13 +276,25 @@ public:
     User load(UserId id) {
         ++reads_;
         travel();
-        return row(id);
+        User user = row(id);
+        travel();
+        return user;
     }
 
     /// Moves the user to another city, in a transaction of its own; the row's new version, which is
     /// committed when this returns.
     std::uint32_t move_house(UserId id) {
         travel();
+        const std::uint32_t version = update(id);
+        travel();
+        return version;
+    }
+
+    /// How many times `load` was called.
+    std::uint64_t reads() const noexcept { return reads_; }
+
+private:
+    std::uint32_t update(UserId id) {
         const std::lock_guard lock(database_.writing_);
         Transaction transaction(db_);
         User user = row(id);
@@ -293,10 +305,6 @@ public:
         return user.version;
     }
 
-    /// How many times `load` was called.
-    std::uint64_t reads() const noexcept { return reads_; }
-
-private:
     User row(UserId id) {
         const Statement::Reset reset_at_end{select_};
         if (!select_.bind(id).step()) throw std::out_of_range("no user " + std::to_string(id));
@@ -310,7 +318,7 @@ private:
     }
 
     void travel() const {
-        if (distance_ > distance_.zero()) std::this_thread::sleep_for(distance_);
+        if (distance_ > distance_.zero()) std::this_thread::sleep_for(distance_ / 2);
     }
 
     UserDatabase& database_;

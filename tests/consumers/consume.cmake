@@ -2,6 +2,9 @@
 #   HOW       find_package, pkg-config (both from the installation in PREFIX), add_subdirectory or
 #             FetchContent (both from the folder SOURCE)
 #   WANT      more arguments for find_package(drey ...)
+#   PROGRAM   redis: the one that needs the components redis and json
+#   LOOKS_FOR packages besides threads that this may lead to, as part of a regular expression: "|A|B"
+#   DEFINES   more -D... for configuring
 #   REFUSED   configuring must fail, and say something that matches this
 #   FLAGS     for pkg-config, which does not know the language's standard
 cmake_minimum_required(VERSION 3.23)
@@ -19,6 +22,7 @@ if(HOW STREQUAL "pkg-config")
 else()
     execute_process(COMMAND ${CMAKE_COMMAND} -S "${project}" -B "${BUILD}" -G "${GENERATOR}" "-DCMAKE_CXX_COMPILER=${COMPILER}"
                             "-DCMAKE_PREFIX_PATH=${PREFIX}" "-DHOW=${HOW}" "-DWANT=${WANT}" "-DDREY_SOURCE=${SOURCE}"
+                            "-DPROGRAM=${PROGRAM}" "-DLOOKS_FOR=${LOOKS_FOR}" ${DEFINES}
                     RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
     message("${output}")
     if(REFUSED)

@@ -5,12 +5,18 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <string_view>
 
 // What the README's code takes for granted: an application with users in a database.
 
 struct User {
     std::string name;
 };
+
+#if defined(DREY_WITH_JSON)
+inline void to_json(nlohmann::json& json, const User& user) { json = {{"name", user.name}}; }
+inline void from_json(const nlohmann::json& json, User& user) { json.at("name").get_to(user.name); }
+#endif
 
 struct Tile {
     int height = 0;
@@ -30,3 +36,5 @@ struct Database {
 };
 
 inline int expensive_route(int from, int to) { return to - from; }
+
+inline void log(const std::string&, const std::string&) {}
