@@ -111,11 +111,14 @@ public:
     template <std::ranges::input_range Keys>
     std::vector<std::optional<V>> get_many(const Keys& keys) {
         static_assert(copies, "drey: get_many copies the values");
-        if constexpr (requires { backend_.get_many(keys); }) {
-            return backend_.get_many(keys);
+        using Q = std::remove_cvref_t<std::ranges::range_reference_t<const Keys&>>;
+        static_assert(is_key<Q>, "drey: get_many needs a range of what get takes");
+        if constexpr (requires { backend_.get_many(std::span<const K>()); }) {
+            return backend_.get_many(std::views::transform(
+                keys, [](const Q& key) -> decltype(auto) { return as_key(key); }));
         } else {
             std::vector<std::optional<V>> values;
-            for (const auto& key : keys) values.push_back(get(key));
+            for (const Q& key : keys) values.push_back(get(key));
             return values;
         }
     }
@@ -147,8 +150,11 @@ public:
     /// Returns how many were kept.
     template <std::ranges::input_range Entries>
     std::size_t put_many(Entries&& entries, PutOptions options = {}) {
-        if constexpr (requires { backend_.put_many(entries, options.ttl); }) {
-            return backend_.put_many(entries, options.ttl);
+        using Q = std::remove_cvref_t<decltype(std::ranges::begin(entries)->first)>;
+        static_assert(is_key<Q>, "drey: put_many needs a range of pairs of what put takes");
+        const auto as_its_key = [](const Q& key) -> decltype(auto) { return as_key(key); };
+        if constexpr (requires { backend_.put_many(entries, options.ttl, as_its_key); }) {
+            return backend_.put_many(entries, options.ttl, as_its_key);
         } else {
             std::size_t kept = 0;
             for (const auto& [key, value] : entries) kept += put(key, value, options) ? 1 : 0;
@@ -173,7 +179,9 @@ public:
     }
 
     // ---- removing. What is removed is no longer found when the call returns, and a load that was
-    // ---- in flight for it does not bring it back. ----------------------------------------------
+    // ---- in flight for it does not bring it back. If a server could not be reached, `take` and
+    // ---- `erase` are made up for before this process finds the key there; the others are told as
+    // ---- errors, and to be called again. --------------------------------------------------------
 
     /// Removes the key and returns its value: moved out if nobody else is reading it, copied if
     /// somebody is. A value that only moves is waited for; the caller must not be visiting it

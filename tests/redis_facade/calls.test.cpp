@@ -517,3 +517,24 @@ TEST_CASE("another key's value is not taken for the key's own") {
     CHECK_FALSE(cache.get("b"));
     CHECK(cache.stats().failed(drey::Errc::undecodable) == 1);
 }
+
+namespace {
+
+struct UserId {
+    UserId(const char* text) : number(std::stoi(text)) {}
+    int number;
+};
+std::string to_key(const UserId& id) { return "user-" + std::to_string(id.number); }
+
+}  // namespace
+
+TEST_CASE("many keys are converted as one is") {
+    if (support::no_redis_server()) return;
+    support::RedisServer server;
+    drey::Cache<UserId, std::string, drey::Redis<>> cache{patient(server)};
+    CHECK(cache.put("42", "value"));
+    CHECK(cache.get_many(std::vector<const char*>{"42"})[0] == "value");
+    CHECK(cache.put_many(std::vector<std::pair<const char*, std::string>>{{"7", "seven"}}) == 1);
+    CHECK(cache.get("7") == "seven");
+    CHECK(is_there(server, "app:user-7"));
+}

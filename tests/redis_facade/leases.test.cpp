@@ -209,6 +209,63 @@ TEST_CASE("a load that brings nothing leaves no lease behind") {
     CHECK(cache.get_or_load("key", [] { return std::string("v"); }) == "v");
 }
 
+TEST_CASE("a fill that is refused, or never made, leaves no lease behind") {
+    if (support::no_redis_server()) return;
+    support::RedisServer server;
+    Texts cache{patient(server)};
+    const auto load_again = [&] {
+        // Would wait for the lease, which lasts longer than this test may.
+        CHECK(cache.get_or_load("key", [] { return std::string("again"); }) == "again");
+        CHECK(cache.get("key") == "again");
+    };
+    SECTION("because the server is full") {
+        CHECK(cache.get_or_load("key", [&] {
+            server.command({"CONFIG", "SET", "maxmemory", "1"});
+            return std::string("loaded");
+        }) == "loaded");
+        CHECK(cache.stats().failed(drey::Errc::out_of_memory) == 1);
+        CHECK_FALSE(is_there(server, "app:key"));
+        server.command({"CONFIG", "SET", "maxmemory", "0"});
+        load_again();
+    }
+    SECTION("because the loader's TTL is wrong") {
+        CHECK_THROWS_AS(cache.get_or_load("key",
+                                          [] {
+                                              return drey::Loaded<std::string>{"v", {.ttl = -1s}};
+                                          }),
+                        std::invalid_argument);
+        CHECK_FALSE(is_there(server, "app:key"));
+        load_again();
+    }
+}
+
+TEST_CASE("who shares a load that had no lease asks again") {
+    if (support::no_redis_server()) return;
+    support::RedisServer server;
+    std::string lease;
+    drey::seal_lease(lease, 0, 12345, "app:key");
+    server.command({"SET", "app:key", lease, "PX", "60000"});  // another process's, and it is slow
+    auto options = patient(server);
+    options.lease_wait = 20ms;
+    Texts here{options}, there{patient(server)};
+    std::atomic<const char*> row{"old"};
+    const auto loader = [&] { return std::string(row); };
+    std::string late;
+    std::thread passenger;
+    CHECK(here.get_or_load("key", [&] {
+        const std::string value = loader();
+        row = "new";
+        there.erase("key");
+        const auto before = here.stats().misses;
+        passenger = std::thread([&] { late = here.get_or_load("key", loader); });
+        support::eventually([&] { return here.stats().misses > before; });
+        return value;
+    }) == "old");
+    passenger.join();
+    CHECK(late == "new");
+    CHECK(there.get("key").value_or("new") == "new");
+}
+
 TEST_CASE("a lease is no value to anybody") {
     if (support::no_redis_server()) return;
     support::RedisServer server;
@@ -388,6 +445,23 @@ std::size_t stale_keys(support::RedisServer& server, drey::RedisOptions options,
 }
 
 }  // namespace
+
+TEST_CASE("children that inherit one cache have leases and stamps of their own") {
+    if (support::no_redis_server()) return;
+    support::RedisServer server;
+    Texts inherited{patient(server)};
+    for (const char* key : {"a", "b"}) {
+        Child child([&] { inherited.put(key, "value"); });
+        REQUIRE(child.wait() == 0);
+    }
+    const auto stamp_of = [&](const char* key) {
+        return drey::open_envelope(server.command({"GET", std::string("app:") + key}).text,
+                                   std::string("app:") + key)
+            .header.stamp;
+    };
+    CHECK(stamp_of("a") != 0);
+    CHECK(stamp_of("a") != stamp_of("b"));
+}
 
 TEST_CASE("deletes racing fills from several processes leave no stale key in thousands of rounds") {
     if (support::no_redis_server()) return;

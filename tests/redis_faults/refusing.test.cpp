@@ -268,6 +268,11 @@ TEST_CASE("replica is read from, not written to, and written to once it is promo
     CHECK(cache.stats().failed(Errc::read_only) == 4);
     CHECK(cache.status().breaker == BreakerState::closed);
     f.server.command({"REPLICAOF", "NO", "ONE"});
+    // What the replica refused is tried again, though not each time.
+    CHECK(eventually([&] {
+        (void)cache.get("key");
+        return cache.status().unconfirmed == 0;
+    }));
     f.check_recovers();
     CHECK(f.server.command({"EXISTS", "drey:key"}).integer == 0);
 }

@@ -177,19 +177,34 @@ TEST_CASE("call that may be repeated is not sent a third time") {
 }
 
 TEST_CASE("call that must not be repeated is not") {
-    for (const bool at_send : {true, false}) {
-        Connected f;
-        if (at_send) {
-            f.script.refuses();
-        } else {
-            f.script.expects({{"GET", "a"}}).breaks();
-        }
-        Ask a("a", Repeat::no);
-        f.run(a);
-        CHECK(a.failed(Errc::disconnected));
-        CHECK(f.server.is_satisfied());
-        CHECK_FALSE(f.channel.connected());
-    }
+    Connected f;
+    f.script.expects({{"GET", "a"}}).breaks();
+    Ask a("a", Repeat::no);
+    f.run(a);
+    CHECK(a.failed(Errc::disconnected));
+    CHECK(f.server.is_satisfied());
+    CHECK_FALSE(f.channel.connected());
+}
+
+TEST_CASE("call that was not sent to its end was not executed, and is repeated once") {
+    Connected f;
+    f.script.refuses();
+    f.server.connection().expects({{"INCR", "a"}}).answers(":1\r\n");
+    Ask a({{"INCR", "a"}}, Repeat::no);
+    f.run(a);
+    CHECK(a.ok());
+    CHECK(f.server.is_satisfied());
+}
+
+TEST_CASE("of several that were not sent to the end, the first may have been executed") {
+    Connected f;
+    f.script.refuses();
+    f.server.connection().expects({{"GET", "b"}}).answers(bulk("2"));
+    Ask a({{"INCR", "a"}}, Repeat::no), b("b");
+    f.run(a, b);
+    CHECK(a.failed(Errc::disconnected));
+    CHECK(b.text() == "2");
+    CHECK(f.server.is_satisfied());
 }
 
 TEST_CASE("of a batch whose connection breaks, only what may be repeated is") {

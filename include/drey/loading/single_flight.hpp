@@ -202,9 +202,8 @@ private:
                 }
                 if (found) {
                     flight.value.emplace(*std::move(outcome.value));
-                    landing.fills = true;
                     try {
-                        keep(flight, key, outcome.ttl ? outcome.ttl : ttl, attempt);
+                        keep(flight, key, outcome.ttl ? outcome.ttl : ttl, attempt, landing);
                     } catch (...) {
                         own_error = std::current_exception();
                     }
@@ -259,7 +258,7 @@ private:
         }
     }
 
-    void keep(Flight& flight, K& key, std::optional<Ttl> ttl, Attempt& attempt) {
+    void keep(Flight& flight, K& key, std::optional<Ttl> ttl, Attempt& attempt, Landing& landing) {
         K own_key = [&] {
             if constexpr (std::is_copy_constructible_v<K>) {
                 return K(std::as_const(key));
@@ -272,9 +271,12 @@ private:
         enter(flight, Stage::landing);
         bool kept = false;
         if constexpr (shares_value) {
-            kept = backend_.fill(*flight.ticket, std::move(own_key),
-                                 V(std::as_const(*flight.value)), ttl, attempt);
+            V own_value(std::as_const(*flight.value));
+            landing.fills = true;
+            kept = backend_.fill(*flight.ticket, std::move(own_key), std::move(own_value), ttl,
+                                 attempt);
         } else {
+            landing.fills = true;
             kept = backend_.fill(*flight.ticket, std::move(own_key), std::move(*flight.value), ttl,
                                  attempt);
         }

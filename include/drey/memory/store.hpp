@@ -1,72 +1,45 @@
 #pragma once
 
-#include <algorithm>
-#include <atomic>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <thread>
 #include <type_traits>
 #include <utility>
 
-#include "drey/detail/fixed_array.hpp"
+#include "drey/detail/tickets.hpp"
 #include "drey/lookup.hpp"
-#include "drey/memory/balance.hpp"
-#include "drey/memory/expiry.hpp"
-#include "drey/memory/hit_counters.hpp"
-#include "drey/memory/shard.hpp"
-#include "drey/memory/sizing.hpp"
-#include "drey/memory/sync.hpp"
+#include "drey/memory/shards.hpp"
+#include "drey/memory/write.hpp"
 #include "drey/options.hpp"
 
 namespace drey {
 
-/// The in-process store: routes keys to shards, applies the options (TTL, jitter, weigher,
-/// listener), and does what concerns all shards.
-///
-/// Thread-safe if `Sync` is Shared. Every call that writes ends with `finish`, outside the locks:
-/// the listener hears of what left, what left is retired, and what nobody reads any more is
-/// destroyed.
+/// The in-process store: what the facade's calls do to entries. Thread-safe if `Sync` is Shared.
 template <class K, class V, class Policy, class Hasher, class Equal, class Sync>
-class Store {
-    using Part = Shard<K, V, Policy, Hasher, Equal, Sync>;
-    using Guard = typename Sync::Readers::Guard;
-    using Item = typename Part::Item;
+class Store : public Shards<K, V, Policy, Hasher, Equal, Sync> {
+    using Base = Shards<K, V, Policy, Hasher, Equal, Sync>;
+    using Base::counters_;
+    using Base::each_live;
+    using Base::erase_unchanged;
+    using Base::expire;
+    using Base::expiry_;
+    using Base::finish;
+    using Base::notify;
+    using Base::options_;
+    using Base::readers_;
+    using Base::shard_of;
+    using Base::shards_;
+    using Base::write;
+    using typename Base::Guard;
+    using typename Base::Item;
+    using typename Base::Part;
 
 public:
-    using Options = MemoryOptions<K, V>;
-
-    explicit Store(Options options, typename Sync::Readers readers = typename Sync::Readers{},
-                   Hasher hasher = {}, Equal equal = {})
-        : options_((detail::check(options), std::move(options))), readers_(readers),
-          ledger_(clamped(options_.capacity), shard_count()), context_{hasher,
-                                                                       equal,
-                                                                       salt(),
-                                                                       readers_,
-                                                                       ledger_,
-                                                                       options_.weigher != nullptr,
-                                                                       options_.on_removal !=
-                                                                           nullptr},
-          expiry_(options_.clock, options_.ttl, options_.jitter, context_.salt),
-          counters_(Sync::is_shared), shards_(shard_count(), [this](std::size_t i) {
-              return Part(context_,
-                          detail::first_entries(options_.capacity, context_.weighed, shard_count()),
-                          budget(), detail::mix(i, context_.salt));
-          }) {}
-
-    Store(const Store&) = delete;
-    Store& operator=(const Store&) = delete;
-
-    template <class Q>
-    Hash hash(const Q& key) const {
-        return detail::salted_hash(context_.hasher, key, context_.salt);
-    }
-
-    bool equal(const K& a, const K& b) const { return context_.equal(a, b); }
+    using Base::Base;
+    using Base::hash;
 
     // ---- reading -------------------------------------------------------------------------------
 
@@ -191,16 +164,6 @@ public:
         }
     }
 
-    template <class Q>
-    std::size_t erase(const Q& key) {
-        const Hash h = hash(key);
-        Part& shard = shard_of(h);
-        Departures departures;
-        const bool erased = shard.erase(key, h, expiry_.now(), departures);
-        finish(shard, departures);
-        return erased ? 1 : 0;
-    }
-
     /// Removes the live entries for which `pred(key, value)` holds; returns how many.
     template <class Pred>
     std::size_t erase_if(Pred&& pred) {
@@ -221,32 +184,6 @@ public:
             finish(shard, departures);
         });
         return erased;
-    }
-
-    /// Removes every entry; returns how many.
-    std::size_t clear() {
-        std::size_t removed = 0;
-        for (Part& shard : shards_)
-            for (Slot from = 0; from != no_slot;) {
-                Departures departures;
-                from = shard.clear_some(from, removed, departures);
-                finish(shard, departures);
-            }
-        return removed;
-    }
-
-    /// Removes the entries whose deadline has passed; returns how many. O(expired).
-    std::size_t purge_expired() {
-        std::size_t removed = 0;
-        const std::int64_t now = expiry_.now();
-        for (Part& shard : shards_)
-            for (bool more = true; more;) {
-                Departures departures;
-                more = shard.purge_some(now, removed, departures);
-                finish(shard, departures);
-                if (!more) shard.reclaim();
-            }
-        return removed;
     }
 
     // ---- loads ---------------------------------------------------------------------------------
@@ -297,133 +234,7 @@ public:
             [&](Part&, Slot, const Item& item) { std::invoke(f, item.key, item.value.get()); });
     }
 
-    std::size_t size() const {
-        std::size_t total = 0;
-        for (const Part& shard : shards_) total += shard.size();
-        return total;
-    }
-
-    std::size_t capacity() const noexcept { return ledger_.capacity(); }
-
-    /// Evicts down to a smaller capacity, or makes room for a larger one.
-    void set_capacity(std::size_t capacity) {
-        detail::check_capacity(capacity);
-        ledger_.set_capacity(clamped(capacity));
-        for (Part& shard : shards_) shard.set_budget(budget());
-        detail::settle(ledger_, shards_, [this](Part& shard, Weight to) { shrink(shard, to); });
-    }
-
-    Stats stats() const {
-        Stats stats;
-        counters_.add_to(stats);
-        for (const Part& shard : shards_) shard.add_to(stats);
-        stats.rejections = rejections_.load(std::memory_order_relaxed);
-        stats.listener_failures = listener_failures_.load(std::memory_order_relaxed);
-        return stats;
-    }
-
-    /// Destroys what has left the cache and nobody is reading any more.
-    void synchronize() noexcept {
-        for (Part& shard : shards_) shard.reclaim();
-    }
-
-    std::size_t shards() const noexcept { return shards_.size(); }
-
-    /// Slots in use, live and retired: what the memory is proportional to.
-    std::size_t slots() const {
-        std::size_t total = 0;
-        for (const Part& shard : shards_) total += shard.slots();
-        return total;
-    }
-
-    bool validate() const {
-        return std::all_of(shards_.begin(), shards_.end(),
-                           [](const Part& shard) { return shard.validate(); });
-    }
-
 private:
-    static Weight clamped(std::size_t capacity) noexcept {
-        return std::min<Weight>(capacity, std::numeric_limits<std::int64_t>::max());
-    }
-
-    std::size_t shard_count() const {
-        if (!Sync::is_shared) return 1;
-        if (options_.shards != 0)
-            return std::min(options_.shards, std::bit_floor(options_.capacity));
-        return detail::shard_count(options_.capacity, options_.weigher != nullptr);
-    }
-
-    std::uint64_t salt() const {
-        return options_.seed ? detail::mix(*options_.seed, detail::pi_2) : detail::process_salt();
-    }
-
-    Budget budget() const noexcept { return {ledger_.fair_share(), context_.weighed}; }
-
-    Part& shard_of(Hash h) noexcept { return shards_[h & (shards_.size() - 1)]; }
-
-    Written write(Item& item, WriteRequest<V>& request, std::optional<Ttl> ttl) {
-        const auto times = expiry_.times(ttl, request.hash);
-        request.now = times.now;
-        request.deadline = times.deadline;
-        if (options_.weigher)
-            request.weight = options_.weigher(std::as_const(item.key), item.value.get());
-        Part& shard = shard_of(request.hash);
-        Written written = Written::refused;
-        if (request.weight <= ledger_.capacity()) {
-            for (std::size_t attempt = 0;; ++attempt) {
-                written = write_once(shard, item, request);
-                if (written != Written::no_room) break;
-                if (attempt == shards_.size()) {  // others keep taking what we free
-                    written = Written::refused;
-                    break;
-                }
-                const bool taken = detail::take_from_richest(
-                    ledger_, shards_, shard, request.weight,
-                    [this](Part& other, Weight to) { shrink(other, to); });
-                request.may_starve = !taken || attempt > 1;
-            }
-        }
-        if (written == Written::refused) {
-            // The key has a newer value, which we do not keep; the older one must not be found.
-            if (request.condition == WriteIf::unchanged) {
-                if (!erase_unchanged(item.key, request.hash, *request.seen))
-                    return Written::changed;
-            } else if (request.condition == WriteIf::always && request.ticket == nullptr) {
-                erase(std::as_const(item.key));
-            }
-            rejections_.fetch_add(1, std::memory_order_relaxed);
-        }
-        return written;
-    }
-
-    Written write_once(Part& shard, Item& item, const WriteRequest<V>& request) {
-        Departures departures;
-        try {
-            const Written written = shard.write(item, request, departures);
-            finish(shard, departures);
-            return written;
-        } catch (...) {
-            finish(shard, departures);
-            throw;
-        }
-    }
-
-    /// Makes a shard evict until it holds no more than `allowance`.
-    void shrink(Part& shard, Weight allowance) {
-        const std::int64_t now = expiry_.now();
-        for (bool done = false; !done;) {
-            Departures departures;
-            done = shard.shrink_some(allowance, now, departures);
-            finish(shard, departures);
-        }
-    }
-
-    void expire(Part& shard, Slot s) {
-        Departures departures;
-        shard.expire(s, expiry_.now(), departures);
-        finish(shard, departures);
-    }
-
     /// One attempt at an update; nothing if the entry changed meanwhile. The guard is held until
     /// the write, so that the slot that we saw cannot come to hold another entry.
     template <class Change>
@@ -448,54 +259,6 @@ private:
         }
         return erase_unchanged(*key, h, seen) ? std::optional<bool>(false) : std::nullopt;
     }
-
-    bool erase_unchanged(const K& key, Hash h, const Seen<V>& seen) {
-        Part& shard = shard_of(h);
-        Departures departures;
-        const bool erased = shard.erase_unchanged(key, h, seen, expiry_.now(), departures);
-        finish(shard, departures);
-        return erased;
-    }
-
-    /// Calls `f(shard, slot, item)` for live entries; each is protected while f runs. Goes no
-    /// further than the slots there were, or it might never end while f, or others, write.
-    template <class F>
-    void each_live(F&& f) {
-        const std::int64_t now = expiry_.now();
-        for (Part& shard : shards_)
-            for (std::size_t from = 0, end = shard.slots(); from < end;) {
-                Guard guard(readers_);
-                const auto found = shard.next_live(static_cast<Slot>(from), guard, now);
-                if (found.item == nullptr || found.slot >= end) break;
-                f(shard, found.slot, *found.item);
-                from = found.slot + std::size_t{1};
-            }
-    }
-
-    void notify(const Item& item, Removal cause) noexcept {
-        try {
-            options_.on_removal(item.key, item.value.get(), cause);
-        } catch (...) {
-            listener_failures_.fetch_add(1, std::memory_order_relaxed);
-        }
-    }
-
-    void finish(Part& shard, Departures& departures) noexcept {
-        for (std::size_t i = 0; i < departures.size(); ++i)
-            notify(shard.item(departures[i].slot), departures[i].cause);
-        if (departures.size() != 0) shard.retire(departures);
-        if (departures.reclaim_due) shard.reclaim();
-    }
-
-    const Options options_;
-    typename Sync::Readers readers_;
-    Ledger ledger_;
-    typename Part::Context context_;
-    Expiry expiry_;
-    HitCounters counters_;
-    std::atomic<std::uint64_t> rejections_{0};
-    std::atomic<std::uint64_t> listener_failures_{0};
-    detail::FixedArray<Part> shards_;
 };
 
 }  // namespace drey

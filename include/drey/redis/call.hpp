@@ -30,7 +30,8 @@ struct Call {
 
     const std::span<const Command> commands;
     const std::span<Reply> replies;  // as many
-    Repeat repeat;                   // becomes `no` once it was repeated
+    const Repeat repeat;
+    bool was_repeated = false;
     const TimePoint deadline;
     Outcome outcome;
     std::size_t bed = 0;  // for the lane: where its caller sleeps

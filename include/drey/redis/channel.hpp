@@ -26,9 +26,9 @@ struct Connecting {
 /// a time, which drives the calls of all.
 ///
 /// A call whose deadline passes leaves; the others go on. If the connection breaks, calls that may
-/// be repeated are sent once more on a fresh one, the others fail. A connection that still owes
-/// replies at the end is given up, as is one whose server said that it is the wrong one by now
-/// (READONLY after a failover) or no longer knows us (NOAUTH).
+/// be repeated, or cannot have been executed, are sent once more on a fresh one; the others fail. A
+/// connection that still owes replies at the end is given up, as is one whose server said that it
+/// is the wrong one by now (READONLY after a failover) or no longer knows us (NOAUTH).
 class Channel {
 public:
     explicit Channel(const Connecting& connecting) : connecting_(connecting) {}
@@ -71,6 +71,7 @@ public:
 
 private:
     using Clock = std::chrono::steady_clock;
+    enum class Executed { no, maybe };
 
     static bool is_misplaced(const Reply& error) {
         return error.text.starts_with("READONLY") || error.text.starts_with("NOAUTH");
@@ -105,7 +106,7 @@ private:
         if (came.ok() || came.error == Errc::timed_out) {
             expire();  // even while bytes come: they may come for ever
         } else {
-            lose(came);
+            lose(came, Executed::maybe);
         }
     }
 
@@ -130,7 +131,8 @@ private:
 
     void send() {
         Outcome sent = connection_->send(calls_, nearest_deadline());
-        if (!sent.ok()) lose(sent);
+        // What was not sent to the end was not executed. Of several that is known of the last only.
+        if (!sent.ok()) lose(sent, calls_.size() == 1 ? Executed::no : Executed::maybe);
     }
 
     /// Finishes the calls whose time is up.
@@ -142,14 +144,15 @@ private:
     }
 
     /// The connection broke: one more try for the calls that may have one and have the time.
-    void lose(const Outcome& how) {
+    void lose(const Outcome& how, Executed executed) {
         for (const Call* call : calls_) connection_->abandon(*call);
         connection_.reset();
         const TimePoint now = Clock::now();
         finish_if(
             [&](Call& call) {
-                if (call.repeat == Repeat::no || call.deadline <= now) return true;
-                call.repeat = Repeat::no;
+                const bool may_repeat = call.repeat == Repeat::yes || executed == Executed::no;
+                if (!may_repeat || call.was_repeated || call.deadline <= now) return true;
+                call.was_repeated = true;
                 return false;
             },
             how);

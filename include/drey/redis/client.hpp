@@ -38,6 +38,7 @@ struct RedisStatus {
     BreakerState breaker = BreakerState::closed;
     std::optional<Error> last_error;
     std::size_t unconfirmed = 0;  ///< keys invalidated here that the server may still hold
+    std::uint64_t forgotten = 0;  ///< such keys of which there were too many to remember
 };
 
 namespace redis {
@@ -141,6 +142,7 @@ public:
             return true;
         });
         status.unconfirmed = unconfirmed_.size();
+        status.forgotten = unconfirmed_.lost();
         const std::lock_guard lock(last_error_mutex_);
         status.last_error = last_error_;
         return status;
@@ -154,12 +156,15 @@ public:
         Outcome outcome;
         router_.each_server([&](Server& server) {
             std::string cursor = "0";
+            std::string before;
             std::size_t rounds = 0;
             do {
-                if (++rounds == most_scan_rounds) {
+                // A cursor goes on and on, and comes back to 0. One that stands still is a lie.
+                if (cursor == before || ++rounds == most_scan_rounds) {
                     outcome = {Errc::protocol, "SCAN does not end"};
                     return false;
                 }
+                before = cursor;
                 Reply reply;
                 const Command scan{"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"};
                 outcome =
@@ -182,6 +187,7 @@ public:
     }
 
 private:
+    static constexpr std::chrono::milliseconds refused_pause{100};
     static constexpr std::size_t most_scan_rounds = std::size_t{1} << 24;  // of some 1000 keys
 
     static Outcome ask_server(Server& server, std::span<const Command> commands,
@@ -196,6 +202,7 @@ private:
     Outcome confirm(TimePoint deadline) {
         const std::unique_lock lock(confirming_, std::try_to_lock);
         if (!lock) return {};  // somebody is at it; until then those keys read as misses
+        if (std::chrono::steady_clock::now() < confirm_at_) return {};
         const auto entries = unconfirmed_.some(512);
         if (entries.empty()) return {};
         std::vector<Command> commands;
@@ -204,8 +211,13 @@ private:
         Outcome outcome = ask_server(router_.server_of(entries.front().key), commands, replies,
                                      Repeat::yes, deadline);
         if (!outcome.ok()) return outcome;
-        for (std::size_t i = 0; i < entries.size(); ++i)
-            if (replies[i].is_integer()) unconfirmed_.confirm(entries[i]);
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            if (replies[i].is_integer()) {
+                unconfirmed_.confirm(entries[i]);
+            } else {  // a read-only replica, or not allowed: that will not change in a moment
+                confirm_at_ = std::chrono::steady_clock::now() + refused_pause;
+            }
+        }
         return {};
     }
 
@@ -213,14 +225,15 @@ private:
         return {outcome.error, operation, std::string(key), shown(outcome.reason)};
     }
 
-    /// Without the password, which a server that means harm, or repeats what it was sent, may say.
+    /// Without the credentials, which a server may repeat.
     std::string shown(const std::string& reason) {
         std::string text = reason;
         router_.each_server([&](Server& server) {
-            const std::string& secret = server.endpoint().password;
-            if (secret.empty()) return true;
-            for (std::size_t at = 0; (at = text.find(secret, at)) != text.npos; at += 3)
-                text.replace(at, secret.size(), "***");
+            for (const std::string& secret : {server.endpoint().password, server.endpoint().user}) {
+                if (secret.empty()) continue;
+                for (std::size_t at = 0; (at = text.find(secret, at)) != text.npos; at += 3)
+                    text.replace(at, secret.size(), "***");
+            }
             return true;
         });
         return text;
@@ -245,6 +258,7 @@ private:
 
     Unconfirmed unconfirmed_;
     std::mutex confirming_;
+    TimePoint confirm_at_{};  // not before; under the mutex
 
     std::array<std::atomic<std::uint64_t>, error_kinds> errors_{};
     std::atomic<std::uint64_t> listener_failures_{0};

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <unistd.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -109,12 +111,14 @@ public:
         return Command{"SET", name, bytes};
     }
 
+    /// Is not repeated: if it was executed, and only its reply lost, others may have overwritten it
+    /// by now.
     Outcome set(const std::string& name, const std::string& bytes,
                 const std::optional<std::string>& ttl, TimePoint deadline) {
         if (bytes.size() > most_argument_bytes) return Errc::too_large;
         Reply reply;
         Outcome outcome =
-            client_.ask(name, set_command(name, bytes, ttl), reply, Repeat::yes, deadline);
+            client_.ask(name, set_command(name, bytes, ttl), reply, Repeat::no, deadline);
         return outcome.ok() ? verdict_of_set(reply) : outcome;
     }
 
@@ -143,9 +147,11 @@ public:
 
 private:
     /// No two are alike: in one cache they are the outputs of a permutation, and caches start at
-    /// random places.
+    /// random places; so does each child that inherits a cache by fork.
     std::uint64_t stamp() noexcept {
-        return detail::scrambled(first_stamp_ + stamps_.fetch_add(1, std::memory_order_relaxed));
+        const auto process = static_cast<std::uint64_t>(::getpid());
+        const std::uint64_t first = detail::scrambled(first_stamp_ ^ process);
+        return detail::scrambled(first + stamps_.fetch_add(1, std::memory_order_relaxed));
     }
 
     const std::uint32_t schema_;

@@ -66,6 +66,7 @@ void append_key_text(std::string& out, const T& key, bool is_part = false) {
     } else if constexpr (std::same_as<T, bool>) {
         out.push_back(key ? '1' : '0');
     } else if constexpr (std::is_integral_v<T>) {
+        static_assert(sizeof(T) <= sizeof(long long), "drey: keys have at most 64 bits");
         char digits[std::numeric_limits<T>::digits10 + 3];
         // As long long, since characters are text to to_chars' relatives but numbers here.
         using Wide = std::conditional_t<std::is_signed_v<T>, long long, unsigned long long>;

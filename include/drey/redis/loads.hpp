@@ -124,37 +124,18 @@ public:
     /// Stores what was loaded unless the key was written or removed meanwhile, here or elsewhere.
     bool fill(LoadTicket& ticket, Attempt& attempt, const V& value, std::optional<Ttl> ttl) {
         attempt.patience_.resume();
-        if (ticket.doomed()) return release(ticket, attempt), false;
-        if (!attempt.asks_ || (leases() && ticket.lease_.empty())) return false;
-        std::string bytes;
         try {
-            bytes = entries_.sealed(attempt.name_, value);
-        } catch (const std::bad_alloc&) {
+            if (try_fill(ticket, attempt, value, ttl)) return true;
+        } catch (...) {
+            release(ticket, attempt);
             throw;
-        } catch (const std::exception& refusal) {
-            // The caller has its value all the same; a `put` would have thrown.
-            client_.report(operation, attempt.name_, {Errc::unencodable, refusal.what()});
-            return release(ticket, attempt), false;
         }
-        const auto time = entries_.lifetime().of(ttl);
-        const TimePoint deadline = attempt.patience_.deadline();
-        bool stored = false;
-        Outcome outcome;
-        if (leases()) {
-            outcome = entries_.replace(attempt.name_, std::exchange(ticket.lease_, {}), bytes, time,
-                                       deadline, stored);
-            if (outcome.ok()) ticket.was_there_ = stored;
-        } else {
-            outcome = entries_.set(attempt.name_, bytes, time, deadline);
-            stored = outcome.ok();
-            if (!stored) client_.add_unconfirmed(attempt.name_);
-        }
-        if (!outcome.ok()) failed(attempt, outcome);
-        return stored;
+        release(ticket, attempt);
+        return false;
     }
 
     /// Whether nobody, in whatever process, wrote or removed the key between our lease and the end
-    /// of the load; nothing if there was no lease, or the server could not say.
+    /// of the load, as far as is known: false without a lease. Nothing if the server could not say.
     static std::optional<bool> verdict(const LoadTicket& ticket) noexcept {
         return ticket.was_there_;
     }
@@ -169,10 +150,8 @@ public:
     /// There will be no fill: lets the others load.
     void give_up(LoadTicket& ticket, Attempt& attempt) noexcept {
         attempt.patience_.resume();
-        try {
-            release(ticket, attempt);
-        } catch (const std::bad_alloc&) {  // then the lease ends by itself
-        }
+        if (attempt.asks_ && ticket.lease_.empty()) ticket.was_there_ = false;
+        release(ticket, attempt);
     }
 
 private:
@@ -185,6 +164,53 @@ private:
     void failed(Attempt& attempt, const Outcome& outcome) {
         client_.report(operation, attempt.name_, outcome);
         attempt.asks_ = false;
+    }
+
+    /// Where a lease may be that nobody will use: it should not hold the next load up.
+    void left_behind(Attempt& attempt, const Outcome& outcome) {
+        if (may_have_been_executed(outcome)) client_.add_unconfirmed(attempt.name_);
+    }
+
+    static bool may_have_been_executed(const Outcome& outcome) noexcept {
+        return outcome.error == Errc::timed_out || outcome.error == Errc::disconnected ||
+               outcome.error == Errc::tls || outcome.error == Errc::protocol;
+    }
+
+    bool try_fill(LoadTicket& ticket, Attempt& attempt, const V& value, std::optional<Ttl> ttl) {
+        if (!attempt.asks_) return false;
+        if (ticket.lease_.empty()) ticket.was_there_ = false;
+        if (ticket.doomed() || (leases() && ticket.lease_.empty())) return false;
+        const auto time = entries_.lifetime().of(ttl);
+        std::string bytes;
+        try {
+            bytes = entries_.sealed(attempt.name_, value);
+        } catch (const std::bad_alloc&) {
+            throw;
+        } catch (const std::exception& refusal) {
+            // The caller has its value all the same; a `put` would have thrown.
+            client_.report(operation, attempt.name_, {Errc::unencodable, refusal.what()});
+            return false;
+        }
+        const TimePoint deadline = attempt.patience_.deadline();
+        bool stored = false;
+        Outcome outcome;
+        if (leases()) {
+            outcome = entries_.replace(attempt.name_, ticket.lease_, bytes, time, deadline, stored);
+            if (outcome.ok()) {
+                ticket.was_there_ = stored;
+                ticket.lease_ = {};
+            }
+        } else {
+            outcome = entries_.set(attempt.name_, bytes, time, deadline);
+            stored = outcome.ok();
+            if (!stored) client_.add_unconfirmed(attempt.name_);
+        }
+        if (outcome.ok()) return stored;
+        client_.report(operation, attempt.name_, outcome);
+        if (may_have_been_executed(outcome) || outcome.error == Errc::breaker_open ||
+            outcome.error == Errc::unreachable)
+            attempt.asks_ = false;
+        return false;
     }
 
     /// Nothing with a lease in the ticket, or without if the server fails or the holder takes too
@@ -219,18 +245,31 @@ private:
         const Outcome outcome =
             entries_.replace(attempt.name_, attempt.seen_, lease, Lifetime::milliseconds(lease_),
                              attempt.patience_.deadline(), acquired);
-        if (!outcome.ok()) failed(attempt, outcome);
+        if (!outcome.ok()) {
+            failed(attempt, outcome);
+            left_behind(attempt, outcome);
+        }
         if (acquired) ticket.lease_ = Seen(lease);
     }
 
-    void release(LoadTicket& ticket, Attempt& attempt) {
-        if (ticket.lease_.empty() || !attempt.asks_) return;
-        bool removed = false;
-        const Outcome outcome =
-            entries_.replace(attempt.name_, std::exchange(ticket.lease_, {}), {}, std::nullopt,
-                             attempt.patience_.deadline(), removed);
-        if (!outcome.ok()) return failed(attempt, outcome);
-        ticket.was_there_ = removed;
+    /// Removes our lease if it is there, so that the others need not wait for it to end. Does not
+    /// throw: at worst the lease ends by itself.
+    void release(LoadTicket& ticket, Attempt& attempt) noexcept {
+        if (ticket.lease_.empty()) return;
+        try {
+            const Seen lease = std::exchange(ticket.lease_, {});
+            if (!attempt.asks_) return client_.add_unconfirmed(attempt.name_);
+            bool removed = false;
+            const Outcome outcome = entries_.replace(attempt.name_, lease, {}, std::nullopt,
+                                                     attempt.patience_.deadline(), removed);
+            if (outcome.ok()) {
+                ticket.was_there_ = removed;
+            } else {
+                failed(attempt, outcome);
+                client_.add_unconfirmed(attempt.name_);
+            }
+        } catch (const std::exception&) {
+        }
     }
 
     const Ttl lease_;

@@ -15,7 +15,7 @@ namespace drey::redis {
 class Seen {
 public:
     Seen() = default;
-    explicit Seen(std::string_view bytes) : size_(std::min(bytes.size(), envelope_header_size)) {
+    explicit Seen(std::string_view bytes) : size_(envelope_id(bytes).size()) {
         std::copy_n(bytes.data(), size_, bytes_.data());
     }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -10,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -83,7 +85,7 @@ public:
 
     /// One round trip.
     template <class Keys>
-    std::vector<std::optional<V>> get_many(const Keys& keys) {
+    std::vector<std::optional<V>> get_many(Keys&& keys) {
         std::vector<std::string> names;
         std::vector<bool> suspect;
         for (const auto& key : keys) {
@@ -132,13 +134,13 @@ public:
     }
 
     /// One round trip. How many were stored.
-    template <class Entries>
-    std::size_t put_many(Entries&& entries, std::optional<Ttl> ttl) {
+    template <class Pairs, class AsKey>
+    std::size_t put_many(Pairs&& entries, std::optional<Ttl> ttl, AsKey&& as_key) {
         std::vector<std::string> names;
         std::vector<Command> commands;
         Outcome worst;
-        for (auto&& [key, value] : entries) {
-            std::string name = keys_.name(key);
+        for (const auto& [key, value] : entries) {
+            std::string name = keys_.name(as_key(key));
             const std::string bytes = entries_.sealed(name, value);
             loads_.doom(name);
             if (bytes.size() > most_argument_bytes) {
@@ -152,7 +154,7 @@ public:
         std::vector<Reply> replies(commands.size());
         Outcome outcome;
         if (!names.empty())
-            outcome = client_.ask(names.front(), commands, replies, Repeat::yes,
+            outcome = client_.ask(names.front(), commands, replies, Repeat::no,
                                   client_.patience().deadline());
         std::size_t stored = 0;
         for (std::size_t i = 0; i < names.size(); ++i) {
@@ -175,6 +177,7 @@ public:
         const std::string name = keys_.name(key);
         Patience patience = client_.patience();
         for (int round = 0; round < most_rounds; ++round) {
+            pause_after(round);
             Look look = entries_.look_at("update", name, patience.deadline());
             if (round == 0) count(look);
             if (look.state == Found::failed) return not_updated(name, look.outcome);
@@ -317,13 +320,14 @@ public:
     RedisStatus status() { return client_.status(); }
 
 private:
-    static constexpr int most_rounds = 32;
+    static constexpr int most_rounds = 256;
     static constexpr std::string_view value_mark{"drey\1v", 6};
 
     bool put_if_absent(const std::string& name, const std::string& bytes,
                        const std::optional<std::string>& ttl, const Patience& patience) {
         Seen seen;
         for (int round = 0; round < most_rounds; ++round) {
+            pause_after(round);
             bool stored = false;
             const Outcome outcome =
                 entries_.replace(name, seen, bytes, ttl, patience.deadline(), stored);
@@ -342,6 +346,13 @@ private:
         }
         client_.fail("put_if_absent", name, {Errc::contended});
         return false;
+    }
+
+    /// Lets others finish who write the same key, more each time, so that somebody gets through.
+    void pause_after(int round) {
+        if (round == 0) return;
+        const auto most = std::chrono::microseconds(std::min(50 * round, 2000));
+        std::this_thread::sleep_for(entries_.lifetime().jittered(most));
     }
 
     bool not_updated(const std::string& name, const Outcome& outcome) {

@@ -83,6 +83,8 @@ public:
             if (why != SSL_ERROR_WANT_READ) return broken();
             if (Outcome flushed = flush(deadline); !flushed.ok()) return flushed;
             if (Outcome fed = feed(deadline); !fed.ok()) return fed;
+            // What comes may be TLS' own, for ever.
+            if (std::chrono::steady_clock::now() >= deadline) return Errc::timed_out;
         }
     }
 
