@@ -356,9 +356,13 @@ TEST_CASE("connection with TLS that breaks in the middle of large values", "[red
             const std::size_t before = std::exchange(passed, passed + bytes.size());
             if (before < 3'000'000 && passed >= 3'000'000) s.proxy.reset();
         });
-        CHECK(cache.put("other", large));
+        // It is sent again, unless all of it had left us: then nobody knows, and it is removed.
+        if (!cache.put("other", large)) {
+            CHECK(s.errors.size() == 1);
+            CHECK_FALSE(cache.get("other"));
+            CHECK(cache.put("other", large));
+        }
         CHECK((cache.get("other") == large));
-        CHECK(s.errors.size() == 0);
     }
     SECTION("because the server is killed, writing") {
         s.server.pause();
@@ -381,7 +385,7 @@ TEST_CASE("connection with TLS that breaks in the middle of large values", "[red
         CHECK(cache.get_or_load("key", [] { return "loaded"s; }) == "loaded");
         CHECK(s.errors.size() == 1);
     }
-    if (s.errors.size() > 0) {
+    if (!s.server.running()) {
         s.proxy.heal();
         s.proxy.refuse();
         s.server.start();

@@ -233,6 +233,7 @@ public:
     }
 
     pid_t process_id() const { return process_->id(); }
+    bool running() { return process_->running(); }
 
     /// As the default user, through the unix socket. Throws if there is no answer. Thread-safe.
     RedisReply command(const std::vector<std::string>& words) {
