@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <thread>
 #include <vector>
 
 #include "drey/redis/call.hpp"
@@ -87,6 +88,8 @@ private:
     /// If the call was told to drive from within the queue: all of it is the next round.
     void begin_next_round_if_first(const Call& call) {
         if (!channel_.idle() || !batch_.empty()) return;
+        // Those whose replies have just come are about to ask again: they should be in it too.
+        std::this_thread::yield();
         const std::lock_guard lock(mutex_);
         ++round_;
         round_ends_ = call.deadline;
