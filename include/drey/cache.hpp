@@ -113,9 +113,9 @@ public:
         static_assert(copies, "drey: get_many copies the values");
         using Q = std::remove_cvref_t<std::ranges::range_reference_t<const Keys&>>;
         static_assert(is_key<Q>, "drey: get_many needs a range of what get takes");
-        if constexpr (requires { backend_.get_many(std::span<const K>()); }) {
-            return backend_.get_many(std::views::transform(
-                keys, [](const Q& key) -> decltype(auto) { return as_key(key); }));
+        const auto as_its_key = [](const Q& key) -> decltype(auto) { return as_key(key); };
+        if constexpr (requires { backend_.get_many(keys, as_its_key); }) {
+            return backend_.get_many(keys, as_its_key);
         } else {
             std::vector<std::optional<V>> values;
             for (const Q& key : keys) values.push_back(get(key));

@@ -84,12 +84,12 @@ public:
     }
 
     /// One round trip.
-    template <class Keys>
-    std::vector<std::optional<V>> get_many(Keys&& keys) {
+    template <class Keys, class AsKey>
+    std::vector<std::optional<V>> get_many(const Keys& keys, AsKey&& as_key) {
         std::vector<std::string> names;
         std::vector<bool> suspect;
         for (const auto& key : keys) {
-            names.push_back(keys_.name(key));
+            names.push_back(keys_.name(as_key(key)));
             suspect.push_back(client_.is_unconfirmed(names.back()));
         }
         std::vector<std::optional<V>> values(names.size());
