@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <latch>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <thread>
@@ -35,10 +34,6 @@ namespace {
 template <class K, class V, class Policy, class Hasher = drey::DefaultHash>
 using Store = drey::Store<K, V, Policy, Hasher, drey::DefaultEqual, drey::Shared>;
 
-std::uint64_t removals(const drey::Stats& stats) {
-    return std::accumulate(stats.removals.begin(), stats.removals.end(), std::uint64_t{0});
-}
-
 /// A value that says which key it is for.
 Counted value_for(std::uint64_t key, std::uint64_t version) { return Counted(key << 32 | version); }
 bool is_for(std::uint64_t key, const Counted& value) {
@@ -46,164 +41,6 @@ bool is_for(std::uint64_t key, const Counted& value) {
 }
 
 }  // namespace
-
-// ---- everything at once ------------------------------------------------------------------------
-
-TEMPLATE_TEST_CASE("all calls at once from many threads", "[concurrent]", drey::Fifo, drey::Lru,
-                   drey::Mru, drey::Lfu, drey::Random, drey::Sieve, drey::S3Fifo) {
-    for (const std::size_t shards : {1u, 8u})
-        for (const bool weighed : {false, true}) {
-            CAPTURE(shards, weighed);
-            drey::ManualClock clock;
-            Failures failures;
-            std::atomic<std::uint64_t> heard{0};
-            drey::MemoryOptions<std::uint64_t, Counted> options{
-                .capacity = weighed ? 600u : 200u,
-                .on_removal =
-                    [&](const std::uint64_t& key, const Counted& value, drey::Removal) {
-                        failures.expect(is_for(key, value));
-                        ++heard;
-                    },
-                .clock = clock,
-                .shards = shards};
-            if (weighed)
-                options.weigher = [](const std::uint64_t& key, const Counted&) { return key % 6; };
-            {
-                drey::Cache<std::uint64_t, Counted, TestType> cache{options};
-                in_threads(8, [&](std::size_t thread) {
-                    support::Random random(thread + 1);
-                    for (std::uint64_t i = 0; i < ops(4'000); ++i) {
-                        const std::uint64_t key = random.below(400);
-                        const auto look = [&](const Counted& value) {
-                            failures.expect(is_for(key, value));
-                        };
-                        const auto expect_for = [&](const std::optional<Counted>& value) {
-                            if (value) look(*value);
-                        };
-                        switch (random.below(32)) {
-                            case 0:
-                                cache.erase(key);
-                                break;
-                            case 1:
-                                expect_for(cache.take(key));
-                                break;
-                            case 2:
-                                cache.put(key, value_for(key, i),
-                                          {.ttl = std::chrono::seconds(random.below(3))});
-                                break;
-                            case 3:
-                                cache.put_if_absent(key, value_for(key, i));
-                                break;
-                            case 4:
-                                cache.update(
-                                    key, [&](std::optional<Counted> old) -> std::optional<Counted> {
-                                        expect_for(old);
-                                        if (i % 4 == 0) return std::nullopt;
-                                        return value_for(key, i);
-                                    });
-                                break;
-                            case 5:
-                                look(cache.get_or_load(key, [&] { return value_for(key, i); }));
-                                break;
-                            case 6:
-                                if (i % 8 == 0) clock.advance(1s);
-                                break;
-                            case 7:
-                                if (i % 16 == 0)
-                                    cache.set_capacity(weighed ? 300 + random.below(300)
-                                                               : 100 + random.below(100));
-                                break;
-                            case 8:
-                                if (i % 32 == 0) cache.clear();
-                                break;
-                            case 9:
-                                if (i % 8 == 0)
-                                    cache.for_each([&](const std::uint64_t& k, const Counted& v) {
-                                        failures.expect(is_for(k, v));
-                                    });
-                                break;
-                            case 10:
-                                if (i % 8 == 0)
-                                    cache.erase_if([&](const std::uint64_t& k, const Counted& v) {
-                                        failures.expect(is_for(k, v));
-                                        return k % 8 == i % 8;
-                                    });
-                                break;
-                            case 11:
-                                cache.purge_expired();
-                                break;
-                            case 12:
-                                if (i % 64 == 0) failures.expect(cache.validate());
-                                break;
-                            case 13:
-                                cache.synchronize();
-                                break;
-                            case 14:
-                                failures.expect(cache.size() <= 600 || weighed);
-                                break;
-                            case 15:
-                                cache.stats();
-                                break;
-                            case 16:
-                            case 17:
-                            case 18:
-                            case 19:
-                            case 20:
-                                cache.put(key, value_for(key, i));
-                                break;
-                            case 21:
-                            case 22:
-                            case 23:
-                                cache.visit(key, look);
-                                break;
-                            case 24:
-                                cache.contains(key);
-                                break;
-                            default:
-                                expect_for(cache.get(key));
-                        }
-                    }
-                });
-                CHECK(failures.count() == 0);
-                CHECK(cache.validate());
-                const drey::Stats stats = cache.stats();
-                CHECK(stats.insertions - removals(stats) == cache.size());
-                CHECK(heard == removals(stats));
-                CHECK(stats.listener_failures == 0);
-                cache.synchronize();
-                CHECK(Counted::alive() == static_cast<long>(cache.size()));
-                if (!weighed) CHECK(cache.size() <= cache.capacity());
-            }
-            CHECK(Counted::alive() == 0);
-        }
-}
-
-TEST_CASE("caches come and go while others are used by threads that come and go", "[concurrent]") {
-    drey::Cache<std::uint64_t, Counted, drey::Lru> lasting{{.capacity = 50}};
-    Failures failures;
-    in_threads(4, [&](std::size_t starter) {
-        for (std::uint64_t i = 0; i < ops(150); ++i)
-            std::thread([&] {
-                drey::Cache<std::uint64_t, Counted, drey::Sieve> own{{.capacity = 20}};
-                support::Random random(starter * 1000 + i);
-                for (int j = 0; j < 50; ++j) {
-                    const std::uint64_t key = random.below(100);
-                    own.put(key, value_for(key, i));
-                    if (j % 2 == 0) lasting.put(key, value_for(key, i));
-                    lasting.visit(key, [&](const Counted& value) {
-                        failures.expect(is_for(key, value));
-                        own.visit(key,
-                                  [&](const Counted& mine) { failures.expect(is_for(key, mine)); });
-                    });
-                }
-                failures.expect(own.validate());
-            }).join();
-    });
-    CHECK(failures.count() == 0);
-    CHECK(lasting.validate());
-    lasting.synchronize();
-    CHECK(Counted::alive() == static_cast<long>(lasting.size()));
-}
 
 // ---- a key that is there is found --------------------------------------------------------------
 
