@@ -107,3 +107,26 @@ TEST_CASE("a child does so wherever the others were in their calls") {
     for (std::thread& thread : threads) thread.join();
     CHECK(busy->valid());
 }
+
+TEST_CASE("in a child, what threads that it does not have were reading is held by nobody") {
+    const auto user = make_user();
+    support::Gate inside, checked;
+    std::thread reader([&] {
+        user->visit([&] {
+            inside.open();
+            checked.wait();
+        });
+    });
+    inside.wait();
+    CHECK(user->empty() == 1);
+    CHECK(in_child([&] { return static_cast<int>(user->empty()); }) == 0);
+    // And what the thread reads that forks stays as it is.
+    CHECK(user->visit([&] {
+        CHECK(in_child([&] { return user->empty() == 1 ? 0 : 1; }) == 0);
+        support::elsewhere(
+            [&] { CHECK(in_child([&] { return user->empty() == 0 ? 0 : 1; }) == 0); });
+    }));
+    checked.open();
+    reader.join();
+    CHECK(user->empty() == 0);
+}

@@ -7,6 +7,13 @@
 
 #include "drey/detail/fence.hpp"
 
+#if __has_include(<pthread.h>)
+#include <pthread.h>
+#define DREY_HAS_ATFORK 1
+#else
+#define DREY_HAS_ATFORK 0
+#endif
+
 /// How readers without locks keep what they read from being destroyed: hazard pointers (Michael,
 /// "Hazard Pointers: Safe Memory Reclamation for Lock-Free Objects", IEEE TPDS 2004), with the
 /// expensive fence on the reclaimer's side.
@@ -74,7 +81,15 @@ public:
     /// The domain of caches that are not given another. Never destroyed, so that caches with
     /// static lifetime may use it at exit.
     static HazardDomain& process() {
-        static HazardDomain* const domain = new HazardDomain;
+        static HazardDomain* const domain = [] {
+            auto* const made = new HazardDomain;
+#if DREY_HAS_ATFORK
+            // Should that fail, a child of a process with threads keeps what they were reading.
+            static_cast<void>(
+                ::pthread_atfork(nullptr, nullptr, [] { process().forget_other_threads(); }));
+#endif
+            return made;
+        }();
         return *domain;
     }
 
@@ -213,6 +228,23 @@ private:
         auto& entries = thread_records().entries;
         std::erase_if(entries, [&](const auto& entry) { return entry.domain == this; });
         if (current_.domain == this) current_ = {};
+    }
+
+    /// In the child of a fork there is no thread but the caller: nobody holds what others did. Else
+    /// their hazards would hold back, for ever, whatever comes to lie at these addresses.
+    void forget_other_threads() noexcept {
+        std::size_t mine = 0;
+        for (Record* r = records_.load(std::memory_order_acquire); r != nullptr; r = r->next) {
+            if (r->owner.load(std::memory_order_relaxed) == &current_) {
+                ++mine;
+                continue;
+            }
+            for (Cell& cell : r->cells) cell.store(nullptr, std::memory_order_relaxed);
+            r->depth = 0;
+            r->owner.store(nullptr, std::memory_order_relaxed);
+            r->taken.store(false, std::memory_order_release);
+        }
+        users_.store(mine, std::memory_order_seq_cst);
     }
 
     /// A record that nobody uses, a new one if need be; temporary until someone keeps it.
