@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -75,8 +76,8 @@ TEMPLATE_TEST_CASE("look-ups of texts by texts allocate nothing", "[allocations]
 }
 
 TEMPLATE_TEST_CASE("full cache of trivial types puts, overwrites and erases without allocating",
-                   "[allocations]", drey::Fifo, drey::Lru, drey::Lfu, drey::Random, drey::Sieve,
-                   drey::Local<drey::Lru>) {
+                   "[allocations]", drey::Fifo, drey::Lru, drey::Mru, drey::Lfu, drey::Random,
+                   drey::Sieve, drey::S3Fifo, drey::Local<>) {
     drey::Cache<std::uint64_t, std::uint64_t, TestType> cache{{.capacity = 1000}};
     std::uint64_t key = 0;
     const auto put_many = [&] {
@@ -87,8 +88,47 @@ TEMPLATE_TEST_CASE("full cache of trivial types puts, overwrites and erases with
             ++key;
         }
     };
-    put_many();  // fills it, and what it keeps in reserve
+    for (int i = 0; i < 4; ++i) put_many();  // fills it, what it keeps in reserve, and ghosts
     CHECK(allocations(put_many) == 0);
+}
+
+namespace {
+
+/// Trivially copyable, and too wide to be overwritten in place.
+struct Wide {
+    std::uint64_t numbers[4];
+};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("no call on a full cache of wide trivial values allocates, with TTL or without",
+                   "[allocations]", drey::Lru, drey::S3Fifo) {
+    drey::ManualClock clock;
+    drey::Cache<std::uint64_t, Wide, TestType> cache{{.capacity = 1000, .clock = clock}};
+    std::uint64_t key = 0, sum = 0;
+    const auto call_all = [&] {
+        for (int i = 0; i < 3000; ++i, ++key) {
+            cache.put(key, Wide{{key}});
+            cache.put(key, Wide{{key + 1}}, {.ttl = 1s});
+            cache.put_if_absent(key + 1, Wide{{key}});
+            cache.update(key, [](std::optional<Wide> old) { return old; });
+            sum += cache.get(key).has_value();
+            cache.visit(key, [&](const Wide& wide) { sum += wide.numbers[0]; });
+            if (key % 7 == 0) cache.erase(key);
+            if (key % 11 == 0) sum += cache.take(key + 1).has_value();
+            if (key % 100 == 0) {
+                clock.advance(1s);
+                sum += cache.purge_expired();
+                cache.synchronize();
+            }
+        }
+        sum += cache.erase_if([](std::uint64_t k, const Wide&) { return k % 2 == 0; });
+        cache.for_each([&](std::uint64_t k, const Wide&) { sum += k; });
+        sum += cache.clear();
+    };
+    for (int i = 0; i < 4; ++i) call_all();
+    CHECK(allocations(call_all) == 0);
+    CHECK(sum > 0);
 }
 
 TEMPLATE_TEST_CASE("filling a cache allocates far less often than once a put", "[allocations]",
