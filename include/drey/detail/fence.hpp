@@ -5,7 +5,6 @@
 #include "drey/detail/assert.hpp"
 
 #if defined(__linux__)
-#include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -38,11 +37,16 @@ inline void full_fence() noexcept {
 #endif
 }
 
-/// Registers this process for expedited membarrier; false where there is none.
+// From the kernel's ABI, since <linux/membarrier.h> may be older than the kernel that runs this.
+inline constexpr int membarrier_private_expedited = 1 << 3;
+inline constexpr int membarrier_register_private_expedited = 1 << 4;
+
+/// Registers this process for expedited membarrier; false where there is none: on other systems, on
+/// Linux before 4.14, and where a sandbox forbids it. A forked child is registered as its parent.
 inline bool has_process_fence() noexcept {
 #if defined(__linux__) && defined(__NR_membarrier)
     static const bool registered =
-        ::syscall(__NR_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+        ::syscall(__NR_membarrier, membarrier_register_private_expedited, 0, 0) == 0;
     return registered;
 #else
     return false;
@@ -55,7 +59,7 @@ inline void process_fence() noexcept {
     full_fence();  // the caller's own, should the kernel find no other thread to interrupt
     // Readers have relied on it all along. A sandbox that forbids it must do so before the first
     // cache is made; to go on without would be to destroy what somebody reads.
-    if (::syscall(__NR_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
+    if (::syscall(__NR_membarrier, membarrier_private_expedited, 0, 0) != 0)
         broken("membarrier(2), which worked when the process registered for it, fails");
 #endif
 }
