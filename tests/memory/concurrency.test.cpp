@@ -9,6 +9,7 @@
 #include <string>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "drey/cache.hpp"
@@ -405,6 +406,70 @@ TEST_CASE("a reader that stays holds up neither writers nor memory: removing", "
             store.take(std::uint64_t{1 + (i + 5) % 10});
         }
     });
+}
+
+namespace {
+
+/// A value that counts what all of them weigh.
+class Heavy {
+public:
+    explicit Heavy(std::int64_t weight) : weight_(weight) { total += weight; }
+    Heavy(Heavy&& other) noexcept : weight_(std::exchange(other.weight_, 0)) {}
+    Heavy& operator=(Heavy&& other) noexcept {
+        std::swap(weight_, other.weight_);
+        return *this;
+    }
+    ~Heavy() { total -= weight_; }
+    drey::Weight weight() const { return static_cast<drey::Weight>(weight_); }
+
+    static inline std::atomic<std::int64_t> total{0};
+
+private:
+    std::int64_t weight_;
+};
+
+}  // namespace
+
+TEST_CASE("a reader that stays holds up neither writers nor memory: weight", "[concurrent]") {
+    constexpr std::int64_t capacity = 100'000, heaviest = 5'000;
+    constexpr std::size_t threads = 4;
+    {
+        drey::Cache<std::uint64_t, Heavy, drey::Lru> cache{
+            {.capacity = capacity,
+             .weigher = [](std::uint64_t, const Heavy& value) { return value.weight(); },
+             .shards = 1}};
+        // So many that a share of their number would be far too many of the heavy ones.
+        for (std::uint64_t key = threads; key < 10'000; ++key) cache.put(key, Heavy(1));
+        cache.put(0, Heavy(heaviest));
+        support::Gate visiting, done;
+        std::thread reader([&] {
+            cache.visit(0, [&](const Heavy&) {
+                visiting.open();
+                done.wait();
+            });
+        });
+        visiting.wait();
+        std::atomic<std::int64_t> most{0};
+        in_threads(threads, [&](std::size_t thread) {
+            std::int64_t mine = 0;
+            for (std::size_t i = 0; i < ops(5'000); ++i) {
+                cache.put(thread, Heavy(heaviest));
+                mine = std::max(mine, Heavy::total.load());
+            }
+            for (std::int64_t seen = most; seen < mine && !most.compare_exchange_weak(seen, mine);)
+                continue;
+        });
+        // What is live, what the reader holds, what waits for its like, and of each writer what it
+        // is about to put and what it is about to destroy.
+        constexpr std::int64_t waits = capacity / 16 + heaviest;
+        CHECK(most <= capacity + heaviest + waits + std::int64_t{threads} * (heaviest + waits));
+        cache.synchronize();
+        CHECK(Heavy::total <= capacity + heaviest);
+        done.open();
+        reader.join();
+        CHECK(cache.validate());
+    }
+    CHECK(Heavy::total == 0);
 }
 
 namespace {

@@ -233,16 +233,12 @@ public:
             }
     }
 
-    /// Whether the published node could be read whole.
+    /// Whether the published node could be read whole, and then, under the same guard, what was
+    /// published next.
     bool read() {
         Guard guard(domain);
-        for (;;) {
-            const Node* node = published_.load(std::memory_order_acquire);
-            guard.protect(node);
-            if (published_.load(std::memory_order_acquire) != node) continue;
-            const std::uint64_t number = node->number;
-            return node->check == ~number;
-        }
+        const bool first = read_under(guard);
+        return read_under(guard) && first;
     }
 
     HazardDomain domain;
@@ -252,6 +248,16 @@ private:
         std::uint64_t number = 0, check = 0;
         bool free = true, retired = false;
     };
+
+    bool read_under(Guard& guard) {
+        for (;;) {
+            const Node* node = published_.load(std::memory_order_acquire);
+            guard.protect(node);
+            if (published_.load(std::memory_order_acquire) != node) continue;
+            const std::uint64_t number = node->number;
+            return node->check == ~number;
+        }
+    }
 
     Node* fill(Node* node) {
         node->free = false;

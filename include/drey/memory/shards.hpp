@@ -162,7 +162,9 @@ protected:
 
     Budget budget() const noexcept { return {ledger_.fair_share(), context_.weighed}; }
 
-    Part& shard_of(Hash h) noexcept { return shards_[h & (shards_.size() - 1)]; }
+    Part& shard_of(Hash h) noexcept {
+        return shards_[static_cast<std::size_t>(h) & (shards_.size() - 1)];
+    }
 
     Written write(Item& item, WriteRequest<V>& request, std::optional<Ttl> ttl) {
         const auto times = expiry_.times(ttl, request.hash);
