@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <latch>
 #include <memory>
 #include <set>
 #include <string>
@@ -334,6 +335,30 @@ TEST_CASE("guards nested deep, whose records come and go, against unlink and sca
         });
         CHECK(failures.count() == 0);
     }
+}
+
+TEST_CASE("readers whose hazards a list of them has no room for, against unlink and scan",
+          "[concurrent]") {
+    Litmus litmus(Fences::asymmetric_if_possible);
+    support::Failures failures;
+    std::atomic<bool> stop{false};
+    std::latch registered(2);
+    support::in_threads(3, [&](std::size_t thread) {
+        if (thread == 0) {
+            // Records that were made later are listed first, and fill the list.
+            registered.wait();
+            const std::vector<char> addresses(300);
+            nested(litmus.domain, addresses.data(), addresses.size(), [&] {
+                for (std::size_t i = 0; i < support::ops(10'000); ++i) litmus.write();
+            });
+            stop = true;
+        } else {
+            failures.expect(litmus.read());
+            registered.count_down();
+            while (!stop) failures.expect(litmus.read());
+        }
+    });
+    CHECK(failures.count() == 0);
 }
 
 TEST_CASE("store buffering is impossible with a fence on both sides", "[concurrent]") {
