@@ -10,6 +10,10 @@
 #include <thread>
 #include <vector>
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 #include "drey/cache.hpp"
 #include "drey/memory/hazards.hpp"
 #include "drey/policy/lru.hpp"
@@ -361,43 +365,114 @@ TEST_CASE("readers whose hazards a list of them has no room for, against unlink 
     CHECK(failures.count() == 0);
 }
 
-TEST_CASE("store buffering is impossible with a fence on both sides", "[concurrent]") {
-    // The bare pattern of protect/check and unlink/scan: each side stores, fences, and loads what
-    // the other stores. Both must not load the old value.
-    for (const Fences fences : all_fences) {
-        HazardDomain domain(fences);
-        const int node = 0;
-        std::atomic<bool> unlinked{false};
-        std::atomic<int> round_of_reader{0}, round_of_writer{0};
-        bool reader_saw_it_linked = false, writer_saw_it_held = false;
-        std::size_t both = 0;
-        const int rounds = static_cast<int>(support::ops(20'000));
-        const auto await = [](std::atomic<int>& round, int at_least) {
-            for (int spins = 0; round.load(std::memory_order_acquire) < at_least;)
-                if (++spins > 100) std::this_thread::yield();
-        };
-        std::thread reader([&] {
-            for (int i = 1; i <= rounds; ++i) {
-                Guard guard(domain);
-                await(round_of_writer, 2 * i - 1);
-                guard.protect(&node);
-                reader_saw_it_linked = !unlinked.load(std::memory_order_acquire);
-                round_of_reader.store(i, std::memory_order_release);
-                await(round_of_writer, 2 * i);
-            }
-        });
-        for (int i = 1; i <= rounds; ++i) {
-            unlinked.store(false, std::memory_order_relaxed);
-            round_of_writer.store(2 * i - 1, std::memory_order_release);
-            unlinked.store(true, std::memory_order_release);
-            writer_saw_it_held = Held(domain).contains(&node);
-            await(round_of_reader, i);
-            both += reader_saw_it_linked && !writer_saw_it_held;
-            round_of_writer.store(2 * i, std::memory_order_release);
-        }
-        reader.join();
-        CHECK(both == 0);
+namespace {
+
+/// One reader and one writer who meet again and again.
+class Meeting {
+public:
+    /// Waits for the other; both come back at nearly the same moment.
+    void meet(int round) {
+        arrived_.fetch_add(1, std::memory_order_acq_rel);
+        for (int spins = 0; arrived_.load(std::memory_order_acquire) < 2 * round;)
+            if (++spins > 10'000) std::this_thread::yield();
     }
+
+private:
+    std::atomic<int> arrived_{0};
+};
+
+/// Keeps the calling thread on one processor, and the other on another: where both happen to share
+/// one, neither sees the other in the middle of anything.
+void keep_to_processor([[maybe_unused]] unsigned which) {
+#if defined(__linux__)
+    cpu_set_t allowed, mine;
+    CPU_ZERO(&allowed);
+    CPU_ZERO(&mine);
+    if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    const auto count = static_cast<unsigned>(CPU_COUNT(&allowed));
+    for (unsigned cpu = 0, seen = 0; cpu < CPU_SETSIZE; ++cpu)
+        if (CPU_ISSET(cpu, &allowed) && seen++ == which % count) CPU_SET(cpu, &mine);
+    ::sched_setaffinity(0, sizeof mine, &mine);
+#endif
+}
+
+/// Lets less than a microsecond pass, or nothing.
+void dawdle(support::Random& random) {
+    for (std::atomic<std::uint64_t> steps{random.below(300)}; steps != 0;)
+        steps.store(steps.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+}
+
+/// Cache lines that reader and writer take from each other: a store that comes after one to each of
+/// them stays long in the store buffer, while later loads go ahead.
+class Clutter {
+public:
+    void write() {
+        for (auto& line : lines_) line.number.store(1, std::memory_order_relaxed);
+    }
+
+private:
+    struct alignas(128) Line {
+        std::atomic<int> number{0};
+    };
+    std::array<Line, 64> lines_;
+};
+
+/// The bare pattern of protect and check, against unlink and scan: each side stores, fences, and
+/// loads what the other stores. Returns how often both loaded the old value.
+std::size_t both_too_early(Fences fences, bool writer_reads_too) {
+    HazardDomain domain(fences);
+    const int node = 0;
+    alignas(64) std::atomic<bool> unlinked{false};
+    alignas(64) bool reader_saw_it_linked = false;
+    Clutter before_protect, before_unlink;
+    Meeting meeting;
+    std::size_t both = 0;
+    const int rounds = static_cast<int>(support::ops(1'500));
+    std::thread reader([&] {
+        keep_to_processor(0);
+        support::Random random(1);
+        for (int i = 0; i < rounds; ++i) {
+            Guard guard(domain);
+            before_unlink.write();
+            meeting.meet(3 * i + 1);
+            while (unlinked.load(std::memory_order_relaxed)) continue;  // has it in its own cache
+            meeting.meet(3 * i + 2);
+            dawdle(random);
+            if (random.below(2) == 0) before_protect.write();
+            guard.protect(&node);
+            reader_saw_it_linked = !unlinked.load(std::memory_order_acquire);
+            meeting.meet(3 * i + 3);
+        }
+    });
+    std::thread writer([&] {
+        keep_to_processor(1);
+        support::Random random(2);
+        if (writer_reads_too) Guard{domain};
+        for (int i = 0; i < rounds; ++i) {
+            unlinked.store(false, std::memory_order_relaxed);
+            before_protect.write();
+            meeting.meet(3 * i + 1);
+            both += Held(domain).contains(&node);  // has the cell in its own cache
+            meeting.meet(3 * i + 2);
+            dawdle(random);
+            if (random.below(2) == 0) before_unlink.write();
+            unlinked.store(true, std::memory_order_release);
+            const bool saw_it_held = Held(domain).contains(&node);
+            meeting.meet(3 * i + 3);
+            both += reader_saw_it_linked && !saw_it_held;
+        }
+    });
+    writer.join();
+    reader.join();
+    return both;
+}
+
+}  // namespace
+
+TEST_CASE("store buffering is impossible with a fence on both sides", "[concurrent]") {
+    for (const Fences fences : all_fences)
+        for (const bool writer_reads_too : {false, true})
+            CHECK(both_too_early(fences, writer_reads_too) == 0);
 }
 
 TEST_CASE("a store keeps what its readers read, with either kind of fence", "[concurrent]") {
