@@ -83,7 +83,7 @@ TEST_CASE("allowances and what is unclaimed always add up to the capacity", "[le
         Ledger ledger(10'000, shards);
         std::vector<Weight> allowances(shards);
         for (int i = 0; i < 20'000; ++i) {
-            Weight& mine = allowances[random() % shards];
+            Weight& mine = allowances[static_cast<std::size_t>(random()) % shards];
             if (random() % 3 == 0) {
                 const Weight some = random() % (mine + 1);
                 ledger.give_back(some);

@@ -148,7 +148,8 @@ private:
                 break;
             case 7:
                 if (i % 16 == 0)
-                    cache_.set_capacity((setup_.weighed ? 300 : 100) + random.below(100));
+                    cache_.set_capacity((setup_.weighed ? 300u : 100u) +
+                                        static_cast<std::size_t>(random.below(100)));
                 break;
             case 8:
                 if (i % 32 == 0) cache_.clear();

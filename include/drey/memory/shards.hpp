@@ -102,7 +102,7 @@ public:
         return total;
     }
 
-    std::size_t capacity() const noexcept { return ledger_.capacity(); }
+    std::size_t capacity() const noexcept { return static_cast<std::size_t>(ledger_.capacity()); }
 
     /// Evicts down to a smaller capacity, or makes room for a larger one.
     void set_capacity(std::size_t capacity) {

@@ -47,7 +47,7 @@ public:
 
     Slot evict() noexcept {
         // Scaling 32 random bits favours some of n slots by no more than n / 2^32.
-        const Slot victim = held_[((next() >> 32) * count_) >> 32];
+        const Slot victim = held_[static_cast<std::size_t>(((next() >> 32) * count_) >> 32)];
         erased(victim);
         return victim;
     }
