@@ -63,7 +63,7 @@ struct Setup {
 /// Among them the one that lets words be overwritten in place, and with and without a listener,
 /// since entries that nobody is told of are retired in another way.
 constexpr Setup setups[] = {{1, false, false, false},
-                            {1, true, true, false},
+                            {1, false, true, false},
                             {8, true, false, false},
                             {8, true, true, true}};
 

@@ -8,7 +8,9 @@
 #include <thread>
 #include <vector>
 
+#include "drey/cache.hpp"
 #include "drey/detail/fence.hpp"
+#include "drey/policy/fifo.hpp"
 #include "processes/user.hpp"
 #include "support/catch.hpp"
 #include "support/process.hpp"
@@ -129,4 +131,44 @@ TEST_CASE("in a child, what threads that it does not have were reading is held b
     checked.open();
     reader.join();
     CHECK(user->empty() == 0);
+}
+
+TEST_CASE("in a child, loads that its parent's threads waited for keep nobody from waiting") {
+    if (DREY_THREAD_SANITIZER) return;  // see above
+    using Numbers = drey::Cache<int, int, drey::Fifo>;
+    // `waits` asks for what `leads` is loading, `then` runs meanwhile.
+    const auto load_together = [](Numbers& numbers, auto&& then) {
+        support::Gate loading, done;
+        std::atomic<int> sum{0};
+        std::thread leads([&] {
+            sum += numbers.get_or_load(1, [&] {
+                loading.open();
+                done.wait();
+                return 1;
+            });
+        });
+        loading.wait();
+        std::thread waits([&] { sum += numbers.get_or_load(1, [] { return 100; }); });
+        for (int i = 0; i < 1'000; ++i) std::this_thread::yield();  // surely it does now
+        then();
+        done.open();
+        leads.join();
+        waits.join();
+        return sum.load();
+    };
+    Numbers numbers{{.capacity = 10}};
+    CHECK(load_together(numbers, [&] {
+              // The child's threads get the numbers of those that it does not have, in some order.
+              for (const bool swapped : {false, true})
+                  CHECK(in_child([&] {
+                            support::Gate end;
+                            std::thread other;
+                            if (swapped) other = std::thread([&] { end.wait(); });
+                            Numbers fresh{{.capacity = 10}};
+                            const int sum = load_together(fresh, [] {});
+                            end.open();
+                            if (swapped) other.join();
+                            return sum == 2 ? 0 : 1;
+                        }) == 0);
+          }) == 2);
 }

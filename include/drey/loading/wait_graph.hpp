@@ -5,6 +5,7 @@
 #include <thread>
 #include <unordered_map>
 
+#include "drey/detail/fork.hpp"
 #include "drey/error.hpp"
 
 namespace drey {
@@ -15,7 +16,16 @@ namespace drey {
 class WaitGraph {
 public:
     static WaitGraph& process() {
-        static WaitGraph* const graph = new WaitGraph;  // caches with static lifetime may use it
+        static WaitGraph* const graph = [] {
+            // The child of a fork has neither the threads that waited, whose numbers its own will
+            // get, nor the one that may be about to.
+            detail::at_fork([] { process().mutex_.lock(); }, [] { process().mutex_.unlock(); },
+                            [] {
+                                process().waits_.clear();
+                                process().mutex_.unlock();
+                            });
+            return new WaitGraph;  // for ever: caches with static lifetime may use it
+        }();
         return *graph;
     }
 

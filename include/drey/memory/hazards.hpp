@@ -6,13 +6,7 @@
 #include <vector>
 
 #include "drey/detail/fence.hpp"
-
-#if __has_include(<pthread.h>)
-#include <pthread.h>
-#define DREY_HAS_ATFORK 1
-#else
-#define DREY_HAS_ATFORK 0
-#endif
+#include "drey/detail/fork.hpp"
 
 /// How readers without locks keep what they read from being destroyed: hazard pointers (Michael,
 /// "Hazard Pointers: Safe Memory Reclamation for Lock-Free Objects", IEEE TPDS 2004), with the
@@ -83,11 +77,8 @@ public:
     static HazardDomain& process() {
         static HazardDomain* const domain = [] {
             auto* const made = new HazardDomain;
-#if DREY_HAS_ATFORK
-            // Should that fail, a child of a process with threads keeps what they were reading.
-            static_cast<void>(
-                ::pthread_atfork(nullptr, nullptr, [] { process().forget_other_threads(); }));
-#endif
+            // (Before it, so that no child finds this half made by a thread that it does not have.)
+            detail::at_fork([] { process(); }, nullptr, [] { process().forget_other_threads(); });
             return made;
         }();
         return *domain;
