@@ -12,19 +12,19 @@
 namespace drey {
 
 /// Remembers the keys evicted last, by hash, first in first out, up to a weight. Exact: a removed
-/// key frees its room at once, the oldest leaves first, and a key is told from 2^44 others.
+/// key frees its room at once, the oldest leaves first, and a key is told from 2^45 others.
 ///
-/// A log of who came when, and a table that finds a key's place in the log. Forgetting the oldest
-/// key only shortens the log: the table then takes it for gone by its age.
+/// A log of who came when, and a table that tells a key's age and so its place in the log. To
+/// forget the oldest key only shortens the log: the table takes what is older for gone.
 ///
-/// About 7.3 bytes a unit-weight key when full, whatever the capacity: 7.1 for the table, 0.2 for
-/// the log; with weights 12 more. Grows as it fills. When growth is refused, the oldest key is
-/// forgotten instead. O(1) amortised: two cache lines of the table a call, whether it finds the key
-/// or not. A call that doubles the table, or squeezes out the log's holes once they are a third of
-/// it, takes time in proportion to the keys.
+/// 7.3 bytes a unit-weight key when full, at any capacity above some thousands: 7.1 for the table,
+/// 0.2 for the log; with weights 12.4 more. Grows as it fills. When growth is refused, the oldest
+/// key is forgotten instead. O(1) amortised, and about two cache lines a call: but a call that
+/// doubles the table, or closes the holes that removed keys left in the log, when they have become
+/// a third of it, takes time in proportion to the keys.
 ///
-/// Invariants: the keys in the table are those in the log, one of each age; weight_ is what they
-/// weigh, and at most capacity_.
+/// Invariants: the ages of the keys in the table are those of the keys in the log; weight_ is what
+/// they weigh, and at most capacity_.
 class Ghost {
 public:
     /// Sets what the keys may weigh together, and forgets the oldest beyond it. Unless weighed,
@@ -44,8 +44,11 @@ public:
     void add(Hash h, Weight w = 1) noexcept {
         // Without weight, any number of keys would fit.
         w = weighed_ ? std::max<Weight>(w, 1) : 1;
-        if (w > capacity_) return;
-        while (weight_ > capacity_ - w) forget_oldest();
+        if (w > capacity_ - weight_) {
+            if (w > capacity_) return;
+            do forget_oldest();
+            while (w > capacity_ - weight_);
+        }
         if ((log_.count() >= table_.room() || log_.full()) && !make_room()) return;
         log_.push(w);
         weight_ += w;

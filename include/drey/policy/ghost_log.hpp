@@ -64,11 +64,7 @@ public:
         --count_;
         --length_;
         oldest_ = after(oldest_);
-        while (is_hole_at(oldest_)) {
-            flip(oldest_);
-            --length_;
-            oldest_ = after(oldest_);
-        }
+        if (count_ < length_) drop_holes();
         return w;
     }
 
@@ -125,6 +121,14 @@ public:
     }
 
 private:
+    void drop_holes() noexcept {
+        while (is_hole_at(oldest_)) {
+            flip(oldest_);
+            --length_;
+            oldest_ = after(oldest_);
+        }
+    }
+
     static std::size_t words_for(std::uint32_t n) noexcept {
         return (std::size_t{n} + word_bits - 1) / word_bits;
     }

@@ -18,27 +18,30 @@
 namespace drey {
 
 /// Which keys a ghost remembers, and of what age each is: a hash table of fingerprints and stamps
-/// that forgets by itself. What was stamped longer ago than the ghost looks back (`length`) is not
-/// there any more, and its cell is free, without anything being done to it.
+/// that forgets by itself. What was stamped longer ago than the ghost looks back (`length`, which
+/// the caller knows) is not there any more, and its cell is free, without anything being done to
+/// it.
 ///
-/// A bucket is one cache line of ten cells. There are two halves with as many buckets, each with a
-/// hash of its own: a key may lie in one bucket of either, so that a look-up reads two cache lines
-/// (Vöcking, "How asymmetry helps load balancing", JACM 2003). A new key takes the cell that has
-/// been free for longest; when both buckets are full, it displaces another into that one's other
-/// bucket, and so on (Pagh and Rodler, "Cuckoo hashing", 2004).
+/// A bucket is one cache line of ten cells. There are two halves with as many buckets, and a key
+/// may lie in one bucket of either, so that a look-up reads two cache lines. A new key goes left if
+/// that bucket has a free cell, else right (Vöcking, "How asymmetry helps load balancing", JACM
+/// 2003); when both are full, it displaces another key into that one's other bucket, and so on
+/// (Pagh and Rodler, "Cuckoo hashing", 2004; that the way between a key's buckets follows from its
+/// tag is from Fan et al., "Cuckoo filter", CoNEXT 2014). Nine cells in ten may be used; then a new
+/// key displaces 0.4 others on average.
 ///
-/// A hash is cut to its 44 best bits. Of these a cell need not hold what its bucket tells
-/// (quotienting: Knuth, TAOCP 3, exercise 6.4-13), so a cell is 6.2 bytes at any size: a key's
-/// bits can be restored from it, to be displaced or to move to a larger table. A look-up of a
-/// key that is not there goes wrong with a probability of at most 20 / 2^(44 - k) = 2^-28 * h /
-/// 2^13, with h buckets a half and k = floor(log2(h)).
+/// A hash is cut to 45 bits. Of these a cell need not hold what its bucket tells (quotienting:
+/// Knuth, TAOCP 3, exercise 6.4-13), nor a stamp more bits than it takes to tell the keys' order,
+/// so that 6.4 bytes are enough for both at any size, and a key's 45 bits can always be restored,
+/// to displace it or to move it to a larger table. With h buckets a half, a look-up of a key that
+/// is not there finds one with a probability of less than 20 * h / 2^45: 2^-28 for 112,500 keys.
 ///
-/// Stamps are cut to the bits that they need, too. A stamp that comes round must not make a
-/// forgotten key seem new: once in `sweep_period_` keys, a bucket is swept, which makes stamps
-/// that are out of date so by just a little.
+/// A stamp that comes round must not make a forgotten key seem new. Every few keys a bucket is
+/// swept: stamps that are out of date are made so by just a little.
 ///
-/// Invariants, with h = half(): no stamp is older than 2^stamp_bits_; length <= places() = 28h - 2;
-/// 32h <= 2^stamp_bits_ < 64h.
+/// Invariants, with h = half(): length <= places() = 28h - 2; 32h <= stamp_mask_ + 1 < 64h; no
+/// stamp is older than stamp_mask_; a cell that is not free has the tag and the rest of a key whose
+/// spot in that half its bucket is.
 class GhostTable {
     static constexpr unsigned bucket_cells = 10;
     static constexpr unsigned key_bits = 45;
@@ -50,31 +53,31 @@ class GhostTable {
     static constexpr unsigned most_displaced = 64;
 
     struct alignas(64) Bucket {
-        std::array<std::uint32_t, bucket_cells> words;  // the stamp, and above it 26 - k bits
+        std::array<std::uint32_t, bucket_cells> words;  // the stamp, and above it some of the rest
         std::array<std::uint16_t, bucket_cells> tags;
-        std::uint32_t extras;  // 3 bits of each
+        std::uint32_t extras;  // the highest 3 bits of each rest
     };
     static_assert(sizeof(Bucket) == 64);
 
 public:
-    /// Buckets of a half that are enough for `keys`, and the keys that there is room for. Small
-    /// tables need more spare room, as chance is less even there.
+    /// A half that is enough for `keys`. Small tables need more spare room, as chance is less even.
     static constexpr std::uint32_t least_half = 3;
     static constexpr std::uint32_t half_for(std::uint64_t keys) noexcept {
         return static_cast<std::uint32_t>(keys / load) + least_half;
     }
-    std::uint32_t room() const noexcept {
-        return half_ < least_half ? 0 : (half_ - least_half + 1) * load - 1;
-    }
 
-    /// Makes an empty table of twice `half` buckets. False, and the table is not to be used, when
-    /// memory is refused.
+    /// The keys that a table of this size is enough for.
+    std::uint32_t room() const noexcept { return room_; }
+
+    /// Makes an empty table of twice `half` buckets, half >= least_half. False, and the table is
+    /// not to be used, when memory is refused.
     bool allocate(std::uint32_t half) noexcept {
         *this = GhostTable{};
         buckets_.reset(new (std::nothrow) Bucket[2 * std::size_t{half}]);
         if (!buckets_) return false;
         right_ = &buckets_[half];
         half_ = half;
+        room_ = (half - least_half + 1) * load - 1;
         stamp_mask_ = 32 * std::bit_ceil(half) - 1;
         sweep_period_ = (stamp_mask_ - places() - 1) / (2 * half);
         now_ = places() + 1;
@@ -110,11 +113,12 @@ public:
         if (++swept_ == 2 * half_) swept_ = 0;
     }
 
-    /// Puts a key in. Returns 0, or the age of one that found no room and is not in any more, which
-    /// takes 20 keys with the same hash, or a coincidence as rare as a wrong look-up.
+    /// Puts a key in. Returns 0, or the age of one that found no room and is not in any more: that
+    /// takes more than 20 keys with the same hash, or a coincidence rarer than a wrong look-up.
     std::uint32_t put(std::uint64_t key, std::uint32_t age, std::uint32_t length) noexcept {
         const Spot left = spot(0, key);
-        if (write_to_free(left, age, length) || write_to_free(spot(1, key), age, length)) return 0;
+        if (write_to_free(left, age, length)) return 0;
+        if (write_to_free(spot(1, key), age, length)) return 0;
         return displace(left, age, length);
     }
 
@@ -161,7 +165,7 @@ private:
         std::uint16_t tag;
 
         std::uint32_t extra() const noexcept { return rest >> 26; }
-        std::uint32_t word() const noexcept { return rest << 6; }  // but for the stamp
+        std::uint32_t word() const noexcept { return rest << 6; }  // with room for a stamp
     };
 
     /// The tag tells how far a key's place in the right half is from that in the left one.
@@ -170,8 +174,8 @@ private:
     }
 
     // With x for the key's high bits, the bucket is x * h / 2^29, and the division leaves a rest of
-    // 29 bits. Multiples of h are so far apart that what a stamp leaves of the rest is enough to
-    // tell x.
+    // 29 bits. Multiples of h being far apart, x can be told from it though a stamp takes the place
+    // of the lowest bits of the rest: of no more than log2(h) of them.
     Spot spot(unsigned in_half, std::uint64_t key) const noexcept {
         const auto tag = static_cast<std::uint16_t>(key);
         std::uint64_t high = key >> tag_bits;
@@ -197,8 +201,9 @@ private:
     std::uint32_t age_of(const Bucket* bucket, unsigned cell) const noexcept {
         return age_of(bucket->words[cell]);
     }
+    std::uint32_t stamp(std::uint32_t age) const noexcept { return (now_ - age) & stamp_mask_; }
     void set_age(std::uint32_t& word, std::uint32_t age) const noexcept {
-        word = (word & ~stamp_mask_) | ((now_ - age) & stamp_mask_);
+        word = (word & ~stamp_mask_) | stamp(age);
     }
 
     bool holds(const Spot& at, unsigned cell) const noexcept {
@@ -265,8 +270,7 @@ private:
     void write(const Spot& at, unsigned cell, std::uint32_t age) noexcept {
         Bucket& bucket = *at.bucket;
         bucket.tags[cell] = at.tag;
-        bucket.words[cell] = at.word();
-        set_age(bucket.words[cell], age);
+        bucket.words[cell] = (at.word() & ~stamp_mask_) | stamp(age);
         bucket.extras = (bucket.extras & ~(7u << 3 * cell)) | at.extra() << 3 * cell;
     }
 
@@ -278,7 +282,9 @@ private:
     }
 
     /// Puts a key where no cell is free, and the one that was there into its other bucket.
-    std::uint32_t displace(Spot at, std::uint32_t age, std::uint32_t length) noexcept {
+    /// Not inlined: every insertion would pay for the registers it needs.
+    [[gnu::noinline]] std::uint32_t displace(Spot at, std::uint32_t age,
+                                             std::uint32_t length) noexcept {
         for (unsigned displaced = 0; displaced < most_displaced; ++displaced) {
             const unsigned cell = (now_ + displaced) % bucket_cells;
             const bool was_right = at.bucket >= right_;
@@ -300,6 +306,7 @@ private:
     std::unique_ptr<Bucket[]> buckets_;
     Bucket* right_ = nullptr;  // the right half of them
     std::uint32_t half_ = 0;
+    std::uint32_t room_ = 0;
     std::uint32_t stamp_mask_ = 0;
     std::uint32_t now_ = 0;
     std::uint32_t sweep_period_ = 0;

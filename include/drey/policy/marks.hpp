@@ -36,13 +36,6 @@ public:
     std::uint8_t get(Slot s) const noexcept { return marks_[s].load(std::memory_order_relaxed); }
     void set(Slot s, std::uint8_t to) noexcept { marks_[s].store(to, std::memory_order_relaxed); }
 
-    /// Hints that the mark will be read soon.
-    void prefetch([[maybe_unused]] Slot s) const noexcept {
-#ifdef __GNUC__
-        __builtin_prefetch(marks_.address(s));
-#endif
-    }
-
 private:
     detail::StableColumn<std::atomic<std::uint8_t>> marks_;
 };

@@ -33,7 +33,7 @@ struct S3FifoTuning {
 ///    refuse what fits, and S outgrows its share anyway until M has filled. `refuse_heavy` turns
 ///    it away, as theirs does.
 ///
-/// O(1) amortised; 9 bytes a slot (17 with weights), and 7.3 for each remembered key (19).
+/// O(1) amortised; 9 bytes a slot (17 with weights), and 7.3 for each remembered key (20).
 ///
 /// Invariant: used_[q] is what the entries in queue q weigh.
 template <S3FifoTuning tuning = S3FifoTuning{}>
@@ -134,12 +134,16 @@ private:
         used_[queue] += weight(s);
     }
 
+    Slot leave(Queue queue) noexcept {
+        const Slot oldest = queues_.pop_oldest(queue);
+        used_[queue] -= weight(oldest);
+        return oldest;
+    }
+
     /// `no_slot` when all of S has earned a place in M.
     Slot evict_from_small() noexcept {
         while (!queues_.empty(small)) {
-            const Slot oldest = queues_.oldest(small);
-            look_ahead(oldest);
-            erased(oldest);
+            const Slot oldest = leave(small);
             if (hits_.get(oldest) < tuning.promote_at) return oldest;
             hits_.set(oldest, 0);
             enter(main, oldest);
@@ -151,22 +155,11 @@ private:
         // Counts run out in three rounds, unless other threads add to them all the while.
         for (std::size_t left = 4 * slots_;; --left) {
             const Slot oldest = queues_.oldest(main);
-            look_ahead(oldest);
             const std::uint8_t hits = hits_.get(oldest);
-            if (hits == 0 || left == 0) {
-                erased(oldest);
-                return oldest;
-            }
+            if (hits == 0 || left == 0) return leave(main);
             hits_.set(oldest, static_cast<std::uint8_t>(hits - 1));
             queues_.renew_oldest(main);
         }
-    }
-
-    /// Fetches what will be needed of the slots behind this one.
-    void look_ahead(Slot oldest) const noexcept {
-        const Slot next = queues_.newer(oldest);
-        hits_.prefetch(next);
-        queues_.prefetch(queues_.newer(next));
     }
 
     SlotQueues queues_;

@@ -50,14 +50,18 @@ public:
     /// Makes the oldest the newest. The queue must not be empty.
     void renew_oldest(unsigned queue) noexcept { oldest_[queue] = newer(oldest_[queue]); }
 
+    /// Takes the oldest out. The queue must not be empty.
+    Slot pop_oldest(unsigned queue) noexcept {
+        const Slot oldest = oldest_[queue];
+        oldest_[queue] = unlink(oldest);
+        return oldest;
+    }
+
     /// Takes out `s`, which is in a queue.
     void erase(Slot s) noexcept {
-        const Links links = links_[s];
-        const Slot newer = links.newer & slot_mask;
-        const unsigned queue = links.newer >> queue_shift;
-        links_[newer].older = links.older;
-        links_[links.older].newer = links.newer;
-        if (oldest_[queue] == s) oldest_[queue] = newer == s ? no_slot : newer;
+        const Slot next = unlink(s);
+        Slot& oldest = oldest_[queue_of(s)];
+        if (oldest == s) oldest = next;
     }
 
     /// Puts `to`, which is in no queue, in the very place of `from`, which leaves.
@@ -71,13 +75,6 @@ public:
             links_[links_[to].older].newer = tagged(queue, to);
         }
         if (oldest_[queue] == from) oldest_[queue] = to;
-    }
-
-    /// Hints that the oldest will soon be taken out.
-    void prefetch([[maybe_unused]] Slot s) const noexcept {
-#ifdef __GNUC__
-        __builtin_prefetch(&links_[s]);
-#endif
     }
 
     /// Whether both circles close in both directions. Linear in the slots held.
@@ -106,6 +103,16 @@ private:
     };
 
     static Slot tagged(unsigned queue, Slot newer) noexcept { return queue << queue_shift | newer; }
+
+    /// Returns what was the newer neighbour, if there was any.
+    Slot unlink(Slot s) noexcept {
+        const Links links = links_[s];
+        const Slot newer = links.newer & slot_mask;
+        if (newer == s) return no_slot;
+        links_[newer].older = links.older;
+        links_[links.older].newer = links.newer;
+        return newer;
+    }
 
     std::vector<Links> links_;
     std::array<Slot, 2> oldest_{no_slot, no_slot};
