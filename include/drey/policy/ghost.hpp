@@ -18,7 +18,7 @@ namespace drey {
 /// forget the oldest key only shortens the log: the table takes what is older for gone.
 ///
 /// 7.3 bytes a unit-weight key when full, at any capacity above some thousands: 7.1 for the table,
-/// 0.2 for the log; with weights 12.4 more. Grows as it fills. When growth is refused, the oldest
+/// 0.2 for the log; with weights 11.6 more. Grows as it fills. When growth is refused, the oldest
 /// key is forgotten instead. O(1) amortised, and about two cache lines a call: but a call that
 /// doubles the table, or closes the holes that removed keys left in the log, when they have become
 /// a third of it, takes time in proportion to the keys.

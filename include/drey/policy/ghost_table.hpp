@@ -39,7 +39,7 @@ namespace drey {
 /// A stamp that comes round must not make a forgotten key seem new. Every few keys a bucket is
 /// swept: stamps that are out of date are made so by just a little.
 ///
-/// Invariants, with h = half(): length <= places() = 28h - 2; 32h <= stamp_mask_ + 1 < 64h; no
+/// Invariants, with h = half(): length <= places() = 26h - 2; 32h <= stamp_mask_ + 1 < 64h; no
 /// stamp is older than stamp_mask_; a cell that is not free has the tag and the rest of a key whose
 /// spot in that half its bucket is.
 class GhostTable {
@@ -87,7 +87,7 @@ public:
 
     std::uint32_t half() const noexcept { return half_; }
     /// The largest length that stamps can tell.
-    std::uint32_t places() const noexcept { return 28 * half_ - 2; }
+    std::uint32_t places() const noexcept { return 26 * half_ - 2; }
     std::size_t memory() const noexcept { return 2 * std::size_t{half_} * sizeof(Bucket); }
 
     static std::uint64_t key_of(Hash h) noexcept {
