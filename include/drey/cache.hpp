@@ -82,10 +82,7 @@ public:
         requires is_key<Q> std::optional<V> get(const Q& key) {
             static_assert(
                 copies, "drey: get copies the value; for values that only move, use visit or take");
-            std::optional<V> found;
-            backend_.read(as_key(key),
-                          [&]<class T>(T&& value) { found.emplace(std::forward<T>(value)); });
-            return found;
+            return backend_.get(as_key(key));
         }
 
     /// A copy of the key's value together with how the look-up ended.

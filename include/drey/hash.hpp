@@ -39,16 +39,10 @@ inline constexpr std::uint64_t pi_0 = 0x243f6a8885a308d3u;
 inline constexpr std::uint64_t pi_1 = 0x13198a2e03707345u;
 inline constexpr std::uint64_t pi_2 = 0xa4093822299f31d1u;
 
-/// One round of mixing a word with the salt. Enough for words that are already random.
-constexpr std::uint64_t mix_once(std::uint64_t word, std::uint64_t salt) noexcept {
-    return folded_product(word ^ salt ^ pi_0, (salt >> 32 | salt << 32) ^ pi_1);
-}
-
-/// Mixes one word with the salt so that all bits of the result depend on all bits of the word. Of
-/// sequential words one round makes a lattice, and one salt in some hundred a coarse one: with it
-/// most keys would share a shard or a few groups.
+/// Mixes one word with the salt so that all bits of the result depend on all bits of both. One
+/// round would do for random words; those in an arithmetic sequence it leaves in a lattice.
 constexpr std::uint64_t mix(std::uint64_t word, std::uint64_t salt) noexcept {
-    return folded_product(mix_once(word, salt) ^ salt, pi_2);
+    return folded_product(folded_product(word ^ salt, pi_1) ^ salt, pi_2);
 }
 
 /// A permutation of words that leaves no pattern of its input (the finaliser of SplitMix64: Steele,
@@ -80,7 +74,7 @@ inline std::uint64_t hash_bytes(std::string_view bytes, std::uint64_t salt) noex
     const std::size_t head = left < 8 ? left : 8;
     const std::uint64_t a = left == 0 ? 0 : load_word(at, head);
     const std::uint64_t b = left <= 8 ? 0 : load_word(at + left - 8, 8);
-    return mix_once(folded_product(a ^ pi_0 ^ state, b ^ salt ^ pi_2), salt);
+    return folded_product(folded_product(a ^ pi_0 ^ state, b ^ salt ^ pi_2) ^ salt, pi_1);
 }
 
 template <class T>

@@ -37,6 +37,16 @@ inline void full_fence() noexcept {
 #endif
 }
 
+/// Keeps loads that come later, of any kind, from being made before loads of atomics with
+/// `before_load_fence`. ThreadSanitizer knows no fences: there the earlier loads acquire.
+inline void load_fence() noexcept {
+#if !DREY_THREAD_SANITIZER
+    std::atomic_thread_fence(std::memory_order_acquire);
+#endif
+}
+inline constexpr std::memory_order before_load_fence =
+    DREY_THREAD_SANITIZER ? std::memory_order_acquire : std::memory_order_relaxed;
+
 // From the kernel's ABI, since <linux/membarrier.h> may be older than the kernel that runs this.
 inline constexpr int membarrier_private_expedited = 1 << 3;
 inline constexpr int membarrier_register_private_expedited = 1 << 4;

@@ -16,38 +16,32 @@ namespace drey::detail {
 /// A growing array of raw storage, indexed by slot, whose elements never move: readers without a
 /// lock may hold on to them while a writer grows it.
 ///
-/// Chunk i holds 64 * 2^i elements, so the table of chunks has a fixed size and finding an element
-/// takes a bit scan and no loop. Memory is touched only where elements are constructed, so a large
-/// last chunk costs address space, not pages. The owner constructs with `emplace` before the first
+/// The first chunk is as long as was first asked for, and usually the only one: then an element is
+/// found by one comparison and one addition. Each chunk after it is as long as all before, so the
+/// table of chunks has a fixed size. Memory is touched only where elements are constructed, so a
+/// large chunk costs address space, not pages. The owner constructs with `emplace` before the first
 /// access, and destroys what is not trivially destructible.
 ///
 /// Thread safety: one thread at a time may grow. A reader may access slot s beside that once it
 /// has read, with acquire, a value that was stored with release after `grow(n)`, s < n.
 template <class T>
 class StableColumn {
-    static constexpr unsigned first_bits = 6;
-    static constexpr std::size_t first_chunk = std::size_t{1} << first_bits;
-
 public:
     /// Makes storage for every slot below `n`. Throws std::bad_alloc and is then still valid.
     void grow(std::size_t n) {
-        while (size_ < n) {
-            const auto chunk =
-                static_cast<std::size_t>(std::bit_width(size_ + first_chunk)) - 1 - first_bits;
-            const std::size_t length = first_chunk << chunk;
-            chunks_[chunk].reset(static_cast<T*>(::operator new(length * sizeof(T), alignment)));
-            size_ += length;
+        if (size_ == 0 && n > 0) {
+            chunks_[0] = allocate(n);
+            first_ = chunks_[0].get();
+            first_size_ = size_ = n;
         }
+        for (; size_ < n; size_ *= 2) chunks_[chunk_of(size_)] = allocate(size_);
     }
 
     /// The number of slots that have storage: at least the largest `n` asked for.
     std::size_t size() const noexcept { return size_; }
 
-    T* address(Slot s) const noexcept {
-        const std::uint64_t place = std::uint64_t{s} + first_chunk;
-        const auto chunk =
-            static_cast<std::size_t>(std::countl_zero(place) ^ 63);  // its highest bit
-        return chunks_[chunk - first_bits].get() + (place ^ (std::size_t{1} << chunk));
+    [[gnu::always_inline]] T* address(Slot s) const noexcept {
+        return s < first_size_ ? first_ + s : later_address(s);
     }
 
     T& operator[](Slot s) noexcept { return *address(s); }
@@ -65,9 +59,25 @@ private:
     struct Free {
         void operator()(T* chunk) const noexcept { ::operator delete(chunk, alignment); }
     };
+    using Chunk = std::unique_ptr<T, Free>;
 
-    std::array<std::unique_ptr<T, Free>, 33 - first_bits> chunks_;
+    static Chunk allocate(std::size_t length) {
+        return Chunk(static_cast<T*>(::operator new(length * sizeof(T), alignment)));
+    }
+
+    /// Chunk i > 0 holds the slots from first_size_ * 2^(i-1) on.
+    std::size_t chunk_of(std::size_t s) const noexcept {
+        return static_cast<std::size_t>(std::bit_width(s / first_size_));
+    }
+    [[gnu::noinline]] T* later_address(Slot s) const noexcept {
+        const std::size_t chunk = chunk_of(s);
+        return chunks_[chunk].get() + (s - (first_size_ << (chunk - 1)));
+    }
+
+    T* first_ = nullptr;  // chunk 0, at hand
+    std::size_t first_size_ = 0;
     std::size_t size_ = 0;
+    std::array<Chunk, 33> chunks_;
 };
 
 }  // namespace drey::detail

@@ -8,7 +8,6 @@
 
 #include "drey/clock.hpp"
 #include "drey/detail/stable_column.hpp"
-#include "drey/memory/slot_set.hpp"
 #include "drey/types.hpp"
 
 namespace drey {
@@ -47,7 +46,7 @@ public:
         if (n <= covered_) return;
         column_.grow(n);
         std::size_t nodes = column_.size();
-        for (std::size_t level = 0; nodes > 1; ++level) {
+        for (std::size_t level = 0; level == 0 || nodes > 1; ++level) {
             nodes = (nodes + fan_out - 1) / fan_out;
             if (level == bounds_.size()) {
                 // A new root covers what the old one did.
@@ -80,8 +79,10 @@ public:
     /// No live entry's deadline lies before this.
     Deadline earliest() const noexcept { return in_use() ? bounds_.back().front() : no_deadline; }
 
-    /// A live slot whose deadline is not after `now`, or `no_slot`.
-    Slot expired(std::int64_t now, const SlotSet& live) noexcept {
+    /// A live slot whose deadline is not after `now`, or `no_slot`. What is live, here and below,
+    /// `live.contains(slot)` says.
+    template <class Live>
+    Slot expired(std::int64_t now, const Live& live) noexcept {
         while (earliest() <= now) {
             std::size_t level = bounds_.size() - 1, node = 0;
             for (;;) {  // down along bounds that have passed
@@ -99,7 +100,8 @@ public:
     }
 
     /// Whether every bound holds; for tests. Linear.
-    bool validate(const SlotSet& live) const {
+    template <class Live>
+    bool validate(const Live& live) const {
         if (!in_use()) return true;
         for (std::size_t level = 0; level < bounds_.size(); ++level)
             for (std::size_t node = 0; node < bounds_[level].size(); ++node)
@@ -117,21 +119,24 @@ private:
 
     /// The deadline of a live slot or the bound of a node; what is not live never expires. A slot
     /// that left keeps its deadline, since a late reader may still be looking at it.
-    Deadline below(std::size_t level, std::size_t child, const SlotSet& live) const noexcept {
+    template <class Live>
+    Deadline below(std::size_t level, std::size_t child, const Live& live) const noexcept {
         if (level > 0) return bounds_[level - 1][child];
         const Slot s = static_cast<Slot>(child);
         return live.contains(s) ? column_[s].load(std::memory_order_relaxed) : no_deadline;
     }
 
+    template <class Live>
     std::size_t passed_child(std::size_t level, std::size_t node, std::int64_t now,
-                             const SlotSet& live) const noexcept {
+                             const Live& live) const noexcept {
         const std::size_t end = std::min((node + 1) * fan_out, children(level));
         for (std::size_t child = node * fan_out; child < end; ++child)
             if (below(level, child, live) <= now) return child;
         return none;
     }
 
-    Deadline lowest_below(std::size_t level, std::size_t node, const SlotSet& live) const noexcept {
+    template <class Live>
+    Deadline lowest_below(std::size_t level, std::size_t node, const Live& live) const noexcept {
         Deadline lowest = no_deadline;
         const std::size_t end = std::min((node + 1) * fan_out, children(level));
         for (std::size_t child = node * fan_out; child < end; ++child)
@@ -139,7 +144,8 @@ private:
         return lowest;
     }
 
-    void tighten(std::size_t level, std::size_t node, const SlotSet& live) noexcept {
+    template <class Live>
+    void tighten(std::size_t level, std::size_t node, const Live& live) noexcept {
         for (; level < bounds_.size(); ++level, node /= fan_out)
             bounds_[level][node] = lowest_below(level, node, live);
     }

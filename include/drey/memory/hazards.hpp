@@ -1,8 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
+#include <thread>
 #include <vector>
 
 #include "drey/detail/fence.hpp"
@@ -25,11 +28,11 @@ namespace detail {
 
 /// One thread's hazards, or those of one deeply nested guard.
 struct alignas(64) HazardRecord {
+    /// What guards protect. A cell that no guard uses is null, but that the first one names the
+    /// domain while a thread whose guards may be quick owns the record.
     std::array<std::atomic<const void*>, 5> cells{};
-    // Guards in use, and one more while a thread owns the record: it falls to 0 only when the one
-    // guard ends that a temporary record was made for.
-    unsigned depth = 0;
     bool asymmetric = false;  // the domain's, at hand
+    bool temporary = false;   // of one guard, not of a thread
     std::atomic<bool> taken{true};
     std::size_t lane = 0;                       // how many records were made before this one
     std::atomic<std::size_t>* users = nullptr;  // the domain's count
@@ -37,11 +40,14 @@ struct alignas(64) HazardRecord {
     std::atomic<const void*> owner{nullptr};  // the CurrentHazards of the thread that has it
 };
 
+/// Of threads that have none.
+inline constinit HazardRecord no_hazards{};
+
 /// The calling thread's record in the domain it used last. Constant-initialised and trivially
 /// destructible, so that reading it is one plain load.
 struct CurrentHazards {
+    HazardRecord* record = &no_hazards;
     const void* domain = nullptr;
-    HazardRecord* record = nullptr;
     bool exiting = false;
 };
 
@@ -90,9 +96,14 @@ public:
     class Guard {
     public:
         explicit Guard(HazardDomain& domain) : record_(domain.mine()) {
-            if (record_->depth == record_->cells.size()) [[unlikely]]
+            cell_ = free_cell(*record_, domain);
+            if (cell_ == nullptr) [[unlikely]] {
                 record_ = domain.acquire();
-            cell_ = &record_->cells[record_->depth++];
+                cell_ = &record_->cells[0];
+            }
+            unused_ = cell_->load(std::memory_order_relaxed);
+            // Relaxed: it stands for no entry, and says to this thread alone that the cell is used.
+            cell_->store(record_, std::memory_order_relaxed);
         }
         Guard(const Guard&) = delete;
         Guard& operator=(const Guard&) = delete;
@@ -100,8 +111,8 @@ public:
         ~Guard() {
             // Release: what we read from the entry happens before the reclaimer, who reads the
             // cell with acquire, gives its memory away.
-            cell_->store(nullptr, std::memory_order_release);
-            if (--record_->depth == 0) [[unlikely]]
+            cell_->store(unused_, std::memory_order_release);
+            if (record_->temporary) [[unlikely]]
                 release(record_);
         }
 
@@ -120,9 +131,53 @@ public:
         }
 
     private:
+        static Cell* free_cell(Record& record, const HazardDomain& domain) noexcept {
+            for (Cell& cell : record.cells) {
+                const void* address = cell.load(std::memory_order_relaxed);
+                if (address == nullptr || address == &domain) return &cell;
+            }
+            return nullptr;
+        }
+
         Record* record_;
         Cell* cell_;
+        const void* unused_;  // what the cell held
     };
+
+    /// A guard in two loads and two stores, for the common case: the thread used this domain last,
+    /// has no other guard, needs no fence and has a lane below `own_lanes()`. False where that is
+    /// not so. It must protect before it lets other code run that may use guards.
+    class QuickGuard {
+    public:
+        /// `domain` may be any address that is not a domain's: then it is false.
+        explicit QuickGuard(const void* domain) noexcept
+            : record_(current_.record), domain_(domain),
+              is_mine_(record_->cells[0].load(std::memory_order_relaxed) == domain) {}
+        QuickGuard(const QuickGuard&) = delete;
+        QuickGuard& operator=(const QuickGuard&) = delete;
+        ~QuickGuard() {
+            if (is_mine_) record_->cells[0].store(domain_, std::memory_order_release);
+        }
+
+        explicit operator bool() const noexcept { return is_mine_; }
+        std::size_t lane() const noexcept { return record_->lane; }
+        void protect(const void* address) noexcept {
+            record_->cells[0].store(address, std::memory_order_release);
+            std::atomic_signal_fence(std::memory_order_seq_cst);
+        }
+
+    private:
+        Record* const record_;
+        const void* const domain_;
+        const bool is_mine_;
+    };
+
+    /// Lanes below this are worth a place of their own in what threads keep apart.
+    static std::size_t own_lanes() noexcept {
+        static const auto lanes = std::clamp<std::size_t>(
+            2 * std::bit_ceil(std::size_t{std::thread::hardware_concurrency()}), 16, 64);
+        return lanes;
+    }
 
     /// The addresses that were protected at some moment after `Held` was made, at which everything
     /// the caller had unlinked before was unlinked for all threads.
@@ -133,7 +188,8 @@ public:
             for (Record* r = domain.records_.load(std::memory_order_acquire); r != nullptr;
                  r = r->next)
                 for (const Cell& cell : r->cells)
-                    if (const void* address = cell.load(std::memory_order_acquire)) {
+                    if (const void* address = cell.load(std::memory_order_acquire);
+                        address != nullptr && address != r && address != &domain) {
                         if (count_ == addresses_.size()) {
                             unlisted_ = r;
                             return;
@@ -184,11 +240,8 @@ private:
         };
         std::vector<Entry> entries;
         ~Mine() {
-            current_ = {nullptr, nullptr, true};
-            for (const Entry& entry : entries) {
-                entry.record->depth = 0;
-                release(entry.record);
-            }
+            current_ = {.exiting = true};
+            for (const Entry& entry : entries) release(entry.record);
         }
     };
     static Mine& thread_records() {
@@ -202,16 +255,23 @@ private:
         return find_mine();
     }
 
-    Record* find_mine() {
+    [[gnu::noinline]] Record* find_mine() {
         if (current_.exiting) return acquire();  // destructors of thread-locals after ours
         auto& entries = thread_records().entries;
         for (const auto& entry : entries)
-            if (entry.domain == this) return (current_ = {this, entry.record, false}).record;
+            if (entry.domain == this) return make_current(entry.record);
         entries.reserve(entries.size() + 1);
         Record* record = acquire();
-        record->depth = 1;
+        record->temporary = false;
+        if (asymmetric_ && record->lane < own_lanes())
+            record->cells[0].store(this, std::memory_order_relaxed);
         entries.push_back({this, record});
-        return (current_ = {this, record, false}).record;
+        return make_current(record);
+    }
+
+    Record* make_current(Record* record) noexcept {
+        current_ = {.record = record, .domain = this};
+        return record;
     }
 
     void forget_thread() noexcept {
@@ -231,7 +291,6 @@ private:
                 continue;
             }
             for (Cell& cell : r->cells) cell.store(nullptr, std::memory_order_relaxed);
-            r->depth = 0;
             r->owner.store(nullptr, std::memory_order_relaxed);
             r->taken.store(false, std::memory_order_release);
         }
@@ -239,11 +298,12 @@ private:
     }
 
     /// A record that nobody uses, a new one if need be; temporary until someone keeps it.
-    Record* acquire() {
+    [[gnu::noinline]] Record* acquire() {
         users_.fetch_add(1, std::memory_order_seq_cst);  // see fence_readers
         detail::full_fence();
         Record* record = take_free();
         if (record == nullptr) record = make();
+        record->temporary = true;
         record->owner.store(&current_, std::memory_order_relaxed);
         return record;
     }
@@ -278,7 +338,8 @@ private:
         return record;
     }
 
-    static void release(Record* record) noexcept {
+    [[gnu::noinline]] static void release(Record* record) noexcept {
+        record->cells[0].store(nullptr, std::memory_order_release);
         record->owner.store(nullptr, std::memory_order_relaxed);
         record->users->fetch_sub(1, std::memory_order_seq_cst);
         record->taken.store(false, std::memory_order_release);

@@ -1,13 +1,11 @@
 #pragma once
 
-#include <algorithm>
 #include <atomic>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <thread>
 
+#include "drey/memory/hazards.hpp"
 #include "drey/stats.hpp"
 
 namespace drey {
@@ -18,12 +16,11 @@ namespace drey {
 class HitCounters {
 public:
     explicit HitCounters(bool shared)
-        : own_(shared ? std::clamp<std::size_t>(
-                            2 * std::bit_ceil(std::thread::hardware_concurrency()), 16, 64)
-                      : 1),
-          lines_(new Line[own_ + 1]) {}
+        : own_(shared ? HazardDomain::own_lanes() : 1), lines_(new Line[own_ + 1]) {}
 
     void hit(std::size_t lane) noexcept { add(lane, &Line::hits); }
+    /// `hit`, in a lane below HazardDomain::own_lanes().
+    void own_hit(std::size_t lane) noexcept { increment(lines_[lane].hits); }
     void miss(std::size_t lane) noexcept { add(lane, &Line::misses); }
 
     void add_to(Stats& stats) const noexcept {
@@ -39,10 +36,13 @@ private:
         std::atomic<std::uint64_t> misses{0};
     };
 
+    static void increment(std::atomic<std::uint64_t>& mine) noexcept {
+        mine.store(mine.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
+
     void add(std::size_t lane, std::atomic<std::uint64_t> Line::*counter) noexcept {
         if (lane < own_) [[likely]] {
-            auto& mine = lines_[lane].*counter;
-            mine.store(mine.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+            increment(lines_[lane].*counter);
         } else {
             (lines_[own_].*counter).fetch_add(1, std::memory_order_relaxed);
         }

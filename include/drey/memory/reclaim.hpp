@@ -7,8 +7,8 @@
 #include <mutex>
 #include <type_traits>
 
-#include "drey/memory/slab.hpp"
 #include "drey/memory/slot_set.hpp"
+#include "drey/memory/table.hpp"
 #include "drey/stats.hpp"
 #include "drey/types.hpp"
 
@@ -48,7 +48,7 @@ bool is_reclaim_due(Removal cause, const Retired& retired, std::size_t live, Wei
 /// Destroys the retired entries that no reader protects and frees their slots. Never waits: what is
 /// protected stays for the next time. Destructors run outside the lock.
 template <class Item, class Sync>
-void reclaim(Retired& retired, Slab<Item>& slab, typename Sync::Mutex& mutex,
+void reclaim(Retired& retired, Table<Item>& table, typename Sync::Mutex& mutex,
              typename Sync::Readers& readers) noexcept {
     std::array<Slot, most_reclaimed_at_once> batch;
     for (Slot from = 0; from != no_slot;) {
@@ -65,10 +65,10 @@ void reclaim(Retired& retired, Slab<Item>& slab, typename Sync::Mutex& mutex,
         if (count == 0) return;
         const typename Sync::Readers::Held held(readers);
         const auto free = std::partition(batch.begin(), batch.begin() + count,
-                                         [&](Slot s) { return !held.contains(slab.pointer(s)); });
-        std::for_each(batch.begin(), free, [&](Slot s) { std::destroy_at(&slab.at(s)); });
+                                         [&](Slot s) { return !held.contains(table.address(s)); });
+        std::for_each(batch.begin(), free, [&](Slot s) { std::destroy_at(table.address(s)); });
         const std::lock_guard lock(mutex);
-        std::for_each(batch.begin(), free, [&](Slot s) { slab.give_back(s); });
+        std::for_each(batch.begin(), free, [&](Slot s) { table.give_back(s); });
         std::for_each(free, batch.begin() + count, [&](Slot s) { retired.slots.add(s); });
     }
 }

@@ -9,7 +9,6 @@
 #include "drey/clock.hpp"
 #include "drey/detail/tickets.hpp"
 #include "drey/memory/departures.hpp"
-#include "drey/memory/index.hpp"
 #include "drey/memory/reclaim.hpp"
 #include "drey/memory/shard_state.hpp"
 #include "drey/memory/write.hpp"
@@ -46,25 +45,37 @@ public:
         Slot slot = no_slot;
     };
 
-    /// Finds the key's entry and protects it. Lock-free; throws what the key's equality throws.
-    /// Inlined by force: a look-up that stays in registers is most of a fast hit.
+    /// Finds and protects the key's entry where most are: in the home group of the newest segment.
+    /// What is not there may be elsewhere. Lock-free. Throws what the key's equality throws.
+    template <class AnyGuard, class Q>
+    [[gnu::always_inline]] Found look_at_home(AnyGuard& guard, const Q& key, Hash h) const {
+        const auto& segment = *state_.table.newest();
+        return look_in(segment, segment.home(h), guard, key, tag_of(h));
+    }
+
+    /// Finds the key's entry and protects it. Lock-free, but that a thread whose look-ups are
+    /// overtaken by overwrites time and again waits for the lock in the end. Throws what the key's
+    /// equality throws.
     template <class Q>
-    [[gnu::always_inline]] Found look(Guard& guard, const Q& key, Hash h) const {
-        auto home = state_.index.home(h);
-        for (; home.candidates != 0; home.drop_first()) {
-            const auto& word = home.first();
-            // Acquire: we go on to read the entry that was published by this word.
-            const Index::Place place{home.table, &word, word.load(std::memory_order_acquire)};
-            if (place.value == 0) continue;
-            const Item* item = state_.slab.pointer(place.slot());
-            guard.protect(item);
-            if (!state_.index.still_holds(place)) [[unlikely]]
-                return look_again(guard, key, h);
-            if (state_.context.equal(item->key, key)) [[likely]]
-                return {item, place.slot()};
+    Found look(Guard& guard, const Q& key, Hash h) const {
+        const Tag tag = tag_of(h);
+        for (int attempt = 0; attempt < patience; ++attempt) {
+            const auto replacements = state_.table.replacements();
+            for (auto* segment = state_.table.newest(); segment != nullptr;
+                 segment = segment->older())
+                for (ProbePath path = segment->path(h);;) {
+                    const Found found = look_in(*segment, path.group(), guard, key, tag);
+                    if (found.item != nullptr) return found;
+                    if (!segment->overflows(path.group(), h) || !path.next()) break;
+                }
+            if (!state_.table.replaced_since(replacements)) return {};
         }
-        if (home.is_last() && state_.index.is_current(home.table)) return {};
-        return look_again(guard, key, h);
+        const Lock lock(mutex_);
+        const Slot s = state_.find(key, h);
+        if (s == no_slot) return {};
+        // Published under the lock, so not yet withdrawn: who withdraws it will see the hazard.
+        guard.protect(state_.table.address(s));
+        return {state_.table.address(s), s};
     }
 
     /// Whether the entry in s, which the caller protects, has expired.
@@ -82,7 +93,7 @@ public:
             if (!mutex_.try_lock()) return;
             // If it has left meanwhile the policy does not know it. It cannot be another entry's
             // slot: it is protected.
-            if (state_.live.contains(s)) state_.policy.hit(s, h);
+            if (state_.table.contains(s)) state_.policy.hit(s, h);
             mutex_.unlock();
         }
     }
@@ -107,9 +118,9 @@ public:
     bool erase_unchanged(const Q& key, Hash h, const Seen<V>& seen, std::int64_t now,
                          Departures& departures) {
         const Lock lock(mutex_);
-        const Index::Place place = state_.find(key, h);
-        if (!state_.is_unchanged(place ? place.slot() : no_slot, seen)) return false;
-        erase_at(place, h, now, departures);
+        const Slot s = state_.find(key, h);
+        if (!state_.is_unchanged(s, seen)) return false;
+        erase_at(s, h, now, departures);
         return true;
     }
 
@@ -117,16 +128,16 @@ public:
     /// value. Returns whether it was. Then dooms its key's loads.
     bool erase_seen(const Seen<V>& seen, Departures& departures) {
         const Lock lock(mutex_);
-        if (!state_.live.contains(seen.slot) || !state_.is_unchanged(seen.slot, seen)) return false;
-        const Hash h = state_.hash_of(seen.slot);
-        erase_at(state_.index.place_of(h, seen.slot), h, no_time, departures);
+        if (!state_.table.contains(seen.slot) || !state_.is_unchanged(seen.slot, seen))
+            return false;
+        erase_at(seen.slot, state_.hash_of(seen.slot), no_time, departures);
         return true;
     }
 
     /// Removes the entry in s if it has expired by `now`; it need not be the one the caller saw.
     void expire(Slot s, std::int64_t now, Departures& departures) {
         const Lock lock(mutex_);
-        if (!state_.live.contains(s) || state_.deadlines.at(s) > now) return;
+        if (!state_.table.contains(s) || state_.deadlines.at(s) > now) return;
         state_.withdraw(s, Removal::expired, departures);
         state_.account.give_back_surplus();
     }
@@ -138,17 +149,16 @@ public:
     Slot detach(const Q& key, Hash h, std::int64_t now, MayTake&& may_take,
                 Departures& departures) {
         const Lock lock(mutex_);
-        const Index::Place place = state_.find(key, h);
-        const bool live = place && state_.deadlines.at(place.slot()) > now;
-        if (live) may_take(state_.slab.at(place.slot()));
-        if (!live) {
-            erase_at(place, h, now, departures);
+        const Slot s = state_.find(key, h);
+        if (s == no_slot || state_.deadlines.at(s) <= now) {
+            erase_at(s, h, now, departures);
             return no_slot;
         }
+        may_take(state_.table.at(s));
         state_.tickets.doom(h);
-        state_.unlink(place, h, Removal::erased);
+        state_.unlink(s, h, Removal::erased);
         state_.account.give_back_surplus();
-        return place.slot();
+        return s;
     }
 
     // ---- loads ---------------------------------------------------------------------------------
@@ -177,7 +187,7 @@ public:
         const Lock lock(mutex_);
         if (from == 0) state_.tickets.doom_all();
         std::size_t left = most_at_once;
-        for (Slot s = state_.live.next(from); s != no_slot; s = state_.live.next(s + 1)) {
+        for (Slot s = state_.table.next(from); s != no_slot; s = state_.table.next(s + 1)) {
             if (left-- == 0 || departures.full_without_allocating()) return s;
             state_.withdraw(s, Removal::cleared, departures);
             ++removed;
@@ -191,7 +201,7 @@ public:
         const Lock lock(mutex_);
         for (std::size_t left = most_at_once; left != 0 && !departures.full_without_allocating();
              --left) {
-            const Slot s = state_.deadlines.expired(now, state_.live);
+            const Slot s = state_.deadlines.expired(now, state_.table);
             if (s == no_slot) {
                 state_.account.give_back_surplus();
                 return false;
@@ -217,18 +227,18 @@ public:
     /// The first live entry at or after `from`, protected by `guard`, and its slot.
     Found next_live(Slot from, Guard& guard, std::int64_t now) {
         const Lock lock(mutex_);
-        Slot s = state_.live.next(from);
-        while (s != no_slot && state_.deadlines.at(s) <= now) s = state_.live.next(s + 1);
+        Slot s = state_.table.next(from);
+        while (s != no_slot && state_.deadlines.at(s) <= now) s = state_.table.next(s + 1);
         if (s == no_slot) return {};
         // Live under the lock, so not yet withdrawn: who withdraws it will see the hazard.
-        guard.protect(state_.slab.pointer(s));
-        return {&state_.slab.at(s), s};
+        guard.protect(state_.table.address(s));
+        return {state_.table.address(s), s};
     }
 
     // ---- what left, after the lock -------------------------------------------------------------
 
     /// The entry in a slot that a call in progress holds or protects.
-    Item& item(Slot s) noexcept { return state_.slab.at(s); }
+    Item& item(Slot s) noexcept { return state_.table.at(s); }
 
     /// Slots that were reported, and now wait for their readers.
     void retire(const Departures& reported) noexcept {
@@ -242,7 +252,7 @@ public:
     }
 
     void reclaim() noexcept {
-        drey::reclaim<Item, Sync>(state_.retired, state_.slab, mutex_, state_.context.readers);
+        drey::reclaim<Item, Sync>(state_.retired, state_.table, mutex_, state_.context.readers);
     }
 
     /// Reclaims if that is due after an entry left for this cause.
@@ -275,13 +285,19 @@ public:
 
     std::size_t size() const {
         const Lock lock(mutex_);
-        return state_.index.size();
+        return state_.table.size();
     }
 
-    /// How many slots ever held an entry: what the shard's memory is proportional to.
+    /// How many slots hold an entry, live or retired.
     std::size_t slots() const {
         const Lock lock(mutex_);
-        return state_.slab.size();
+        return state_.table.taken();
+    }
+
+    /// All slots are below, until the table grows.
+    std::size_t slots_end() const {
+        const Lock lock(mutex_);
+        return state_.table.end();
     }
 
     void add_to(Stats& stats) const {
@@ -295,34 +311,36 @@ public:
     }
 
 private:
+    static constexpr int patience = 64;
     static constexpr std::size_t most_at_once = 256;
     static constexpr std::int64_t no_time = std::numeric_limits<std::int64_t>::min();
 
-    /// `look` beyond the home group, or when a writer came between.
-    template <class Q>
-    [[gnu::noinline]] Found look_again(Guard& guard, const Q& key, Hash h) const {
-        for (;;) {
-            auto probe = state_.index.probe(h);
-            while (probe.next()) {
-                do {
-                    const Item* item = state_.slab.pointer(probe.slot());
-                    guard.protect(item);
-                    if (state_.index.still_holds(probe.place())) {
-                        if (state_.context.equal(item->key, key)) return {item, probe.slot()};
-                        break;
-                    }
-                } while (state_.index.is_current(probe.table()) && probe.again());
-            }
-            if (state_.index.is_current(probe.table())) return {};
+    /// Looks for the key in one group. Inlined by force: a look-up that stays in registers is most
+    /// of a fast hit.
+    template <class AnyGuard, class Q>
+    [[gnu::always_inline]] Found look_in(const Segment<Item>& segment, std::uint32_t group,
+                                         AnyGuard& guard, const Q& key, Tag tag) const {
+        const TagGroup& tags = segment.tags(group);
+        for (auto found = tags.match(tag); found != 0; found &= found - 1) {
+            const auto place = static_cast<unsigned>(std::countr_zero(found));
+            const Item* item = segment.address(group, place);
+            guard.protect(item);
+            // Once more, now that whoever withdraws the entry there must see that we protect it.
+            // Acquire: we go on to read the entry that was published with this tag, which need not
+            // be the one of a moment ago.
+            if (tags[place].load(std::memory_order_acquire) != tag) [[unlikely]]
+                continue;
+            if (state_.context.equal(item->key, key)) [[likely]]
+                return {item, segment.slot(group, place)};
         }
+        return {};
     }
 
-    bool erase_at(const Index::Place& place, Hash h, std::int64_t now,
-                  Departures& departures) noexcept {
+    bool erase_at(Slot s, Hash h, std::int64_t now, Departures& departures) noexcept {
         state_.tickets.doom(h);
-        if (!place) return false;
-        const bool expired = state_.deadlines.at(place.slot()) <= now;
-        state_.withdraw(place, h, expired ? Removal::expired : Removal::erased, departures);
+        if (s == no_slot) return false;
+        const bool expired = state_.deadlines.at(s) <= now;
+        state_.withdraw(s, h, expired ? Removal::expired : Removal::erased, departures);
         state_.account.give_back_surplus();
         return !expired;
     }

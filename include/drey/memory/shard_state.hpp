@@ -18,10 +18,9 @@
 #include "drey/memory/deadlines.hpp"
 #include "drey/memory/departures.hpp"
 #include "drey/memory/entry.hpp"
-#include "drey/memory/index.hpp"
 #include "drey/memory/reclaim.hpp"
-#include "drey/memory/slab.hpp"
 #include "drey/memory/slot_set.hpp"
+#include "drey/memory/table.hpp"
 #include "drey/memory/write.hpp"
 #include "drey/policy/driver.hpp"
 #include "drey/stats.hpp"
@@ -42,15 +41,15 @@ struct ShardContext {
 };
 
 /// All that a shard's lock guards, and the steps of an entry's life that are taken under it. Every
-/// call needs the lock, but for what readers do with `index`, `slab`, `deadlines` and `policy`.
+/// call needs the lock, but for what readers do with `table`, `deadlines` and `policy`.
 ///
-/// How an entry lives: it is moved into a free slot; published by a word of the index; withdrawn
-/// from index and policy; listed for the listener, if there is one; retired; and when no reader
-/// protects it any more, destroyed (`reclaim`, without the lock) and its slot given back.
+/// How an entry lives: it is moved into a free place of the table, its slot; published there;
+/// withdrawn from table and policy; listed for the listener, if there is one; retired; and when no
+/// reader protects it any more, destroyed (`reclaim`, without the lock) and its slot given back.
 ///
 /// Invariants (checked by `validate`)
-/// - `live` are exactly the slots that the index names and the policy holds.
-/// - A slot is in `live`, in `retired`, free in the slab, or held by a call in progress.
+/// - The policy holds exactly the slots that are published.
+/// - A slot is published, in `retired`, free, or held by a call in progress.
 /// - The account's use is the sum of the live entries' weights.
 template <class K, class V, class Policy, class Hasher, class Equal, class Sync>
 class ShardState {
@@ -61,8 +60,7 @@ public:
     using Item = Entry<K, V, keeps_hash>;
 
     ShardState(Context& common, std::size_t first_entries, Budget budget, std::uint64_t seed)
-        : context(common), index(first_entries, first_entries),
-          account(common.ledger, common.weighed) {
+        : context(common), table(first_entries), account(common.ledger, common.weighed) {
         policy.seed(seed);
         policy.budget(budget);
     }
@@ -70,39 +68,38 @@ public:
     ShardState& operator=(const ShardState&) = delete;
 
     ~ShardState() {
-        if constexpr (!std::is_trivially_destructible_v<Item>)
-            for (const SlotSet* set : {&live, &retired.slots})
-                for (Slot s = set->next(0); s != no_slot; s = set->next(s + 1))
-                    std::destroy_at(&slab.at(s));
+        if constexpr (!std::is_trivially_destructible_v<Item>) {
+            const auto destroy_all = [&](const auto& slots) {
+                for (Slot s = slots.next(0); s != no_slot; s = slots.next(s + 1))
+                    std::destroy_at(table.address(s));
+            };
+            destroy_all(table);
+            destroy_all(retired.slots);
+        }
     }
 
-    // What readers use without the lock: an index, entries and deadlines that never move, and of a
-    // policy that marks, `hit`.
+    // What readers use without the lock: entries and deadlines that never move, and of a policy
+    // that marks, `hit`.
     Context& context;
-    Index index;
-    Slab<Item> slab;
+    Table<Item> table;
     Deadlines deadlines;
     PolicyDriver<Policy> policy;
 
     // The rest is the lock's alone; it begins a cache line that readers do not touch.
     alignas(64) Account account;
-    SlotSet live;
     Retired retired;
     Tickets tickets;
 
     template <class Q>
-    Index::Place find(const Q& key, Hash h) const {
-        auto probe = index.probe(h);
-        while (probe.next())
-            if (context.equal(slab.at(probe.slot()).key, key)) return probe.place();
-        return {};
+    Slot find(const Q& key, Hash h) const {
+        return table.find(h, [&](const Item& item) { return context.equal(item.key, key); });
     }
 
     Hash hash_of(Slot s) const noexcept {
         if constexpr (keeps_hash) {
-            return slab.at(s).hash;
+            return table.at(s).hash;
         } else {
-            return context.hasher(slab.at(s).key, context.salt);
+            return context.hasher(table.at(s).key, context.salt);
         }
     }
 
@@ -110,7 +107,7 @@ public:
         if (now != seen.slot) return false;
         if constexpr (ValueCell<V>::overwrites_in_place) {
             if (now == no_slot || !seen.value) return true;
-            const V value = slab.at(now).value.get();
+            const V value = table.at(now).value.get();
             return std::memcmp(&value, &*seen.value, sizeof(V)) == 0;
         }
         return true;
@@ -122,8 +119,7 @@ public:
     Written write(Item& item, const WriteRequest<V>& request, Departures& departures) {
         const Hash h = request.hash;
         if (request.ticket != nullptr && request.ticket->doomed()) return Written::doomed;
-        Index::Place place = find(item.key, h);
-        Slot old = place ? place.slot() : no_slot;
+        Slot old = find(item.key, h);
         const bool old_expired = old != no_slot && deadlines.at(old) <= request.now;
         if (request.condition == WriteIf::absent && old != no_slot && !old_expired)
             return Written::present;
@@ -133,10 +129,9 @@ public:
 
         // What may throw and changes nothing that can be seen.
         reserve_one(request.deadline != no_deadline);
-        if (place && !index.is_current(place.table)) place = index.place_of(h, old);
         if (!account.claim_for(request.weight, old, request.may_starve)) return Written::no_room;
         if (old == no_slot && !policy.admit(h, request.weight)) return Written::refused;
-        const Slot fresh = slab.make(std::move(item));
+        const Slot fresh = make(std::move(item), h);
 
         // From here on nothing throws but the listing of more departures than usual.
         try {
@@ -149,58 +144,55 @@ public:
         }
         if (request.ticket == nullptr) tickets.doom(h);
         deadlines.set(fresh, request.deadline);
-        live.add(fresh);
         account.enter(fresh, request.weight);
         if (old != no_slot) {
             policy.moved(old, fresh, h, request.weight);
-            index.replace(place, h, fresh);
+            table.replace(old, fresh, h);
             leave(old, old_expired ? Removal::expired : Removal::replaced, departures);
         } else {
             policy.inserted(fresh, h, request.weight);
-            index.add(h, fresh);
+            table.publish(fresh, h);
         }
         ++insertions_;
         return Written::yes;
     }
 
     /// Takes a live entry out: nobody finds it any more. `unlink` leaves its slot to the caller.
-    void withdraw(const Index::Place& place, Hash h, Removal cause,
-                  Departures& departures) noexcept {
-        const Slot s = place.slot();
+    void withdraw(Slot s, Hash h, Removal cause, Departures& departures) noexcept {
         policy.erased(s);
-        index.remove(place, h);
+        table.withdraw(s, h);
         leave(s, cause, departures);
     }
     void withdraw(Slot s, Removal cause, Departures& departures) noexcept {
-        const Hash h = hash_of(s);
-        withdraw(index.place_of(h, s), h, cause, departures);
+        withdraw(s, hash_of(s), cause, departures);
     }
-    void unlink(const Index::Place& place, Hash h, Removal cause) noexcept {
-        const Slot s = place.slot();
+    void unlink(Slot s, Hash h, Removal cause) noexcept {
         policy.erased(s);
-        index.remove(place, h);
+        table.withdraw(s, h);
         forget(s, cause);
     }
 
     /// Removes an expired entry or, if there is none, the policy's victim. Needs a live entry.
     /// `old` is about to be replaced, and is if the policy chooses it.
     Slot evict_one(std::int64_t now, Departures& departures, Slot old = no_slot) noexcept {
-        if (const Slot s = deadlines.expired(now, live); s != no_slot) {
+        if (const Slot s = deadlines.expired(now, table); s != no_slot) {
             withdraw(s, Removal::expired, departures);
             return s;
         }
-        const Slot victim = policy.evict([&](Slot s) { return hash_of(s); });
-        if (!live.contains(victim))
+        Slot hashed = no_slot;
+        Hash h = 0;
+        const Slot victim = policy.evict([&](Slot s) { return h = hash_of(hashed = s); });
+        if (!table.contains(victim))
             detail::broken("the eviction policy chose a slot that it does not hold");
-        const Hash h = hash_of(victim);
-        index.remove(index.place_of(h, victim), h);
+        if (hashed != victim) h = hash_of(victim);
+        table.withdraw(victim, h);
         leave(victim, victim == old ? Removal::replaced : Removal::evicted, departures);
         return victim;
     }
 
     /// Whether to reclaim after an entry left for this cause.
     bool is_reclaim_due(Removal cause) const noexcept {
-        return drey::is_reclaim_due<Item, Sync>(cause, retired, live.size(), account.allowance(),
+        return drey::is_reclaim_due<Item, Sync>(cause, retired, table.size(), account.allowance(),
                                                 context.weighed);
     }
 
@@ -212,31 +204,40 @@ public:
     bool validate() const {
         std::size_t count = 0;
         Weight weight = 0;
-        for (Slot s = live.next(0); s != no_slot; s = live.next(s + 1)) {
-            if (!index.place_of(hash_of(s), s) || retired.slots.contains(s)) return false;
+        for (Slot s = table.next(0); s != no_slot; s = table.next(s + 1)) {
+            if (retired.slots.contains(s)) return false;
             weight += account.weight(s);
             ++count;
         }
-        return count == index.size() && count == live.size() && weight == account.used() &&
+        return count == table.size() && weight == account.used() &&
                account.used() <= account.allowance() &&
-               index.validate([&](Slot s) { return hash_of(s); }) && deadlines.validate(live) &&
+               table.validate([&](Slot s) { return hash_of(s); }) && deadlines.validate(table) &&
                policy.validate();
     }
 
 private:
+    /// Makes sure that one more entry can be made, and every column has room for it.
     void reserve_one(bool timed) {
-        slab.reserve_one();
-        const std::size_t slots = std::max<std::size_t>(slab.size(), slab.next() + std::size_t{1});
+        table.reserve_one();
+        const std::size_t slots = table.end();
         deadlines.grow(slots, timed);
-        if (slots > prepared_slots_) {
-            const std::size_t wanted = std::max(slots, std::min(prepared_slots_ * 2, slots + 4096));
-            policy.grow(wanted);
-            live.grow(wanted);
-            retired.slots.grow(wanted);
-            account.grow(wanted);
-            prepared_slots_ = wanted;
+        if (slots == prepared_slots_) return;
+        policy.grow(slots);
+        retired.slots.grow(slots);
+        account.grow(slots);
+        prepared_slots_ = slots;
+    }
+
+    /// Moves the entry into a place that was reserved. Strong guarantee.
+    Slot make(Item&& item, Hash h) {
+        const Slot s = table.take(h);
+        try {
+            ::new (static_cast<void*>(table.address(s))) Item(std::move(item));
+        } catch (...) {
+            table.give_back(s);
+            throw;
         }
-        index.reserve_one(slots, [&](Slot s) { return hash_of(s); });
+        return s;
     }
 
     /// Stores a value that fits a word where the old one stands, if nothing but the value changes
@@ -245,7 +246,7 @@ private:
         if constexpr (ValueCell<V>::overwrites_in_place) {
             if (context.listens || context.weighed || deadlines.in_use()) return false;
             if (request.deadline != no_deadline) return false;
-            slab.at(s).value.set(item.value.get());
+            table.at(s).value.set(item.value.get());
             policy.hit(s, request.hash);
             if (request.ticket == nullptr) tickets.doom(request.hash);
             ++insertions_;
@@ -259,7 +260,7 @@ private:
     /// Removes a few expired entries, so that they leave though nobody reads them.
     void sweep(std::int64_t now, Slot old, Departures& departures) {
         for (int most = 2; most > 0; --most) {
-            const Slot s = deadlines.expired(now, live);
+            const Slot s = deadlines.expired(now, table);
             if (s == no_slot || s == old) return;
             if (context.listens) departures.reserve_one();
             withdraw(s, Removal::expired, departures);
@@ -276,7 +277,6 @@ private:
     }
 
     void forget(Slot s, Removal cause) noexcept {
-        live.remove(s);
         account.leave(s);
         ++removals_[static_cast<std::size_t>(cause)];
     }
@@ -293,7 +293,7 @@ private:
         departures.reclaim_due |= is_reclaim_due(cause);
     }
 
-    std::size_t prepared_slots_ = 0;  // policy, sets and account have room for these
+    std::size_t prepared_slots_ = 0;  // policy, account and `retired` have room for these
     std::uint64_t insertions_ = 0;
     std::array<std::uint64_t, removal_causes> removals_{};
 };

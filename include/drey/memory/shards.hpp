@@ -44,11 +44,15 @@ public:
                                                                        options_.on_removal !=
                                                                            nullptr},
           expiry_(options_.clock, options_.ttl, options_.jitter, context_.salt),
-          counters_(Sync::is_shared), shards_(shard_count(), [this](std::size_t i) {
-              return Part(context_,
+          counters_(Sync::is_shared),
+          shards_(shard_count(),
+                  [this](std::size_t i) {
+                      return Part(
+                          context_,
                           detail::first_entries(options_.capacity, context_.weighed, shard_count()),
                           budget(), detail::mix(i, context_.salt));
-          }) {}
+                  }),
+          shard_mask_(shards_.size() - 1) {}
 
     Shards(const Shards&) = delete;
     Shards& operator=(const Shards&) = delete;
@@ -163,13 +167,16 @@ protected:
     Budget budget() const noexcept { return {ledger_.fair_share(), context_.weighed}; }
 
     Part& shard_of(Hash h) noexcept {
-        return shards_[static_cast<std::size_t>(h) & (shards_.size() - 1)];
+        return shards_[static_cast<std::size_t>(h) & shard_mask_];
     }
 
     Written write(Item& item, WriteRequest<V>& request, std::optional<Ttl> ttl) {
         const auto times = expiry_.times(ttl, request.hash);
         request.now = times.now;
         request.deadline = times.deadline;
+        // Relaxed will do: a look-up that does not know yet began before this entry is published,
+        // and may answer as of then.
+        if (request.deadline != no_deadline) readers_.take_care();
         if (options_.weigher)
             request.weight = options_.weigher(std::as_const(item.key), item.value.get());
         Part& shard = shard_of(request.hash);
@@ -243,7 +250,7 @@ protected:
     void each_live(F&& f) {
         const std::int64_t now = expiry_.now();
         for (Part& shard : shards_)
-            for (std::size_t from = 0, end = shard.slots(); from < end;) {
+            for (std::size_t from = 0, end = shard.slots_end(); from < end;) {
                 Guard guard(readers_);
                 const auto found = shard.next_live(static_cast<Slot>(from), guard, now);
                 if (found.item == nullptr || found.slot >= end) break;
@@ -275,7 +282,8 @@ protected:
     HitCounters counters_;
     std::atomic<std::uint64_t> rejections_{0};
     std::atomic<std::uint64_t> listener_failures_{0};
-    detail::FixedArray<Part> shards_;
+    detail::FixedArray<Part> shards_;  // a power of two
+    const std::size_t shard_mask_;
 };
 
 }  // namespace drey

@@ -36,6 +36,7 @@ class Store : public Shards<K, V, Policy, Hasher, Equal, Sync> {
     using typename Base::Guard;
     using typename Base::Item;
     using typename Base::Part;
+    using QuickGuard = typename Sync::Readers::QuickGuard;
 
 public:
     using Base::Base;
@@ -47,30 +48,37 @@ public:
     /// there was one. Counts a hit or a miss.
     template <class Q, class Use>
     [[gnu::always_inline]] bool read(const Q& key, Hash h, Use&& use) {
-        Part& shard = shard_of(h);
-        Slot expired = no_slot;
         {
-            Guard guard(readers_);
-            const auto found = shard.look(guard, key, h);
-            if (found.item != nullptr) [[likely]] {
-                if (!shard.expired(found.slot, expiry_.clock())) [[likely]] {
-                    counters_.hit(guard.lane());
-                    shard.touch(found.slot, h);
-                    std::invoke(std::forward<Use>(use), found.item->value.get());
-                    return true;
-                }
-                expired = found.slot;
+            QuickGuard guard(readers_);
+            if (const Item* item = hit_at_once(guard, key, h)) [[likely]] {
+                std::invoke(use, item->value.get());
+                return true;
             }
-            counters_.miss(guard.lane());
         }
-        if (expired != no_slot) [[unlikely]]
-            expire(shard, expired);
-        return false;
+        return read_with_care<AsArgument<Q>>(key, h, use);
     }
 
     template <class Q, class Use>
     [[gnu::always_inline]] bool read(const Q& key, Use&& use) {
         return read(key, hash(key), std::forward<Use>(use));
+    }
+
+    /// A copy of the key's live value.
+    template <class Q>
+    [[gnu::always_inline]] std::optional<V> get(const Q& key) {
+        const Hash h = hash(key);
+        if constexpr (std::is_scalar_v<V>) {
+            // The optional is made of registers, at one place: put together from two, it would be
+            // written to memory and read back in one piece, for which processors wait.
+            ScalarResult result{};
+            if (!get_at_once(key, h, result)) [[unlikely]]
+                result = get_with_care<AsArgument<Q>>(key, h);
+            return result.found ? std::optional<V>(result.value) : std::nullopt;
+        } else {
+            std::optional<V> found;
+            read(key, h, [&](const V& value) { found.emplace(value); });
+            return found;
+        }
     }
 
     /// What `read` does, as an answer of its own.
@@ -235,6 +243,73 @@ public:
     }
 
 private:
+    /// The fast half of `read`, for what most hits are: the key is in its home group, no entry ever
+    /// had a deadline, and the caller is not in the middle of another call. The entry, if that was
+    /// so; else nothing has happened.
+    template <class Q>
+    [[gnu::always_inline]] const Item* hit_at_once(QuickGuard& guard, const Q& key, Hash h) {
+        if (!guard) [[unlikely]]
+            return nullptr;
+        Part& shard = shard_of(h);
+        const auto found = shard.look_at_home(guard, key, h);
+        if (found.item != nullptr) [[likely]] {
+            counters_.own_hit(guard.lane());
+            shard.touch(found.slot, h);
+        }
+        return found.item;
+    }
+
+    /// The other half, for all cases. A function of its own, so that it costs hits no registers.
+    template <class Argument, class Use>
+    [[gnu::noinline]] bool read_with_care(Argument key, Hash h, Use& use) {
+        Part& shard = shard_of(h);
+        Slot expired = no_slot;
+        {
+            Guard guard(readers_);
+            const auto found = shard.look(guard, key, h);
+            if (found.item != nullptr) {
+                if (!shard.expired(found.slot, expiry_.clock())) {
+                    counters_.hit(guard.lane());
+                    shard.touch(found.slot, h);
+                    std::invoke(use, found.item->value.get());
+                    return true;
+                }
+                expired = found.slot;
+            }
+            counters_.miss(guard.lane());
+        }
+        if (expired != no_slot) [[unlikely]]
+            expire(shard, expired);
+        return false;
+    }
+
+    struct ScalarResult {
+        V value;
+        bool found;
+    };
+
+    template <class Q>
+    [[gnu::always_inline]] bool get_at_once(const Q& key, Hash h, ScalarResult& result) {
+        QuickGuard guard(readers_);
+        const Item* item = hit_at_once(guard, key, h);
+        if (item == nullptr) [[unlikely]]
+            return false;
+        result = {item->value.get(), true};
+        return true;
+    }
+
+    template <class Argument>
+    [[gnu::noinline]] ScalarResult get_with_care(Argument key, Hash h) {
+        ScalarResult result{};
+        const auto use = [&](V value) { result = {value, true}; };
+        read_with_care<Argument>(key, h, use);
+        return result;
+    }
+
+    /// A key that fits a register, by value: a reference would keep it in memory.
+    template <class Q>
+    using AsArgument = std::conditional_t<std::is_scalar_v<Q>, const Q, const Q&>;
+
     /// One attempt at an update; nothing if the entry changed meanwhile. The guard is held until
     /// the write, so that the slot that we saw cannot come to hold another entry.
     template <class Change>

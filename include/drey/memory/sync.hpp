@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 
 #include "drey/memory/hazards.hpp"
@@ -18,18 +19,31 @@ struct Shared {
     class Readers {
     public:
         explicit Readers(HazardDomain& domain = HazardDomain::process()) noexcept
-            : domain_(&domain) {}
+            : domain_(&domain), quick_(&domain) {}
+        Readers(const Readers& other) noexcept : Readers(*other.domain_) {}
+        Readers& operator=(const Readers&) = delete;
 
         struct Guard : HazardDomain::Guard {
             explicit Guard(Readers& readers) : HazardDomain::Guard(*readers.domain_) {}
+        };
+        struct QuickGuard : HazardDomain::QuickGuard {
+            explicit QuickGuard(Readers& readers) noexcept
+                : HazardDomain::QuickGuard(readers.quick_.load(std::memory_order_relaxed)) {}
         };
         struct Held : HazardDomain::Held {
             explicit Held(Readers& readers) noexcept : HazardDomain::Held(*readers.domain_) {}
         };
         bool held_by_me(const void* address) { return domain_->held_by_me(address); }
 
+        /// From now on no guard is quick: there is more to look at than quick look-ups do.
+        void take_care() noexcept {
+            if (quick_.load(std::memory_order_relaxed) == domain_)
+                quick_.store(this, std::memory_order_relaxed);
+        }
+
     private:
         HazardDomain* domain_;
+        std::atomic<const void*> quick_;  // the domain, or what is none
     };
 };
 
@@ -64,6 +78,16 @@ struct Unshared {
             const Guard* outer_;
             const void* address_ = nullptr;
         };
+        struct QuickGuard : Guard {
+            explicit QuickGuard(Readers& readers) noexcept
+                : Guard(readers), quick_(!readers.careful_) {}
+            explicit operator bool() const noexcept { return quick_; }
+
+        private:
+            const bool quick_;
+        };
+        void take_care() noexcept { careful_ = true; }
+
         struct Held {
             explicit Held(const Readers& of) noexcept : readers(of) {}
             bool contains(const void* address) const noexcept {
@@ -79,6 +103,7 @@ struct Unshared {
 
     private:
         const Guard* innermost_ = nullptr;
+        bool careful_ = false;
     };
 };
 

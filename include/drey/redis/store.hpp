@@ -64,6 +64,13 @@ public:
     }
 
     template <class Q>
+    std::optional<V> get(const Q& key) {
+        std::optional<V> found;
+        read(key, [&](V&& value) { found.emplace(std::move(value)); });
+        return found;
+    }
+
+    template <class Q>
     Lookup<V> find(const Q& key) {
         const std::string name = keys_.name(key);
         Look look = entries_.look_at("find", name, client_.patience().deadline());

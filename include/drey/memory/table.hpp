@@ -1,0 +1,179 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "drey/detail/fence.hpp"
+#include "drey/memory/segment.hpp"
+#include "drey/types.hpp"
+
+namespace drey {
+
+/// Key hash -> entry, for one shard: readers look up without a lock while one writer, under the
+/// shard's lock, adds and removes. The number of the place where an entry lies is its slot.
+///
+/// Entries never move, so whoever protects one may read it in peace, and the policy's columns need
+/// not follow. To grow is to add a segment as large as all before it; look-ups go through the
+/// segments from the newest, which holds half of all, to the oldest. A table that was made for as
+/// many entries as come has one segment.
+template <class E>
+class Table {
+public:
+    static constexpr std::size_t most_slots = std::size_t{1} << 31;
+
+    /// Room for `entries` entries to begin with. Memory is touched where entries are made.
+    explicit Table(std::size_t entries) { add_segment(entries); }
+    Table(const Table&) = delete;
+    Table& operator=(const Table&) = delete;
+
+    // ---- for readers without the lock ----------------------------------------------------------
+
+    /// Acquire: who sees the segment sees it made.
+    const Segment<E>* newest() const noexcept { return newest_.load(std::memory_order_acquire); }
+
+    /// A search that found nothing can be believed if no entry changed places since before it: see
+    /// `replace`. Acquire: the search must not begin before this.
+    std::uint64_t replacements() const noexcept {
+        return replacements_.load(std::memory_order_acquire);
+    }
+    bool replaced_since(std::uint64_t before) const noexcept {
+        detail::load_fence();
+        return replacements_.load(std::memory_order_relaxed) != before;
+    }
+
+    /// The entry in s, and where it is. For who protects it, or holds the lock.
+    E* address(Slot s) const noexcept { return segment_of(s).address(s); }
+    E& at(Slot s) const noexcept { return *address(s); }
+
+    // ---- for the holder of the shard's lock ----------------------------------------------------
+
+    std::size_t size() const noexcept { return size_; }
+
+    /// All slots are below.
+    std::size_t end() const noexcept { return current().end(); }
+
+    /// Slots with an entry, published or not.
+    std::size_t taken() const noexcept {
+        std::size_t sum = 0;
+        for (const auto& segment : segments_) sum += segment->taken();
+        return sum;
+    }
+
+    bool contains(Slot s) const noexcept {
+        return s < end() && segment_of(s).tag(s).load(std::memory_order_relaxed) != no_tag;
+    }
+
+    /// The first slot at or after `from` with a published entry, or `no_slot`.
+    Slot next(Slot from) const noexcept {
+        for (const auto& segment : segments_)
+            if (const Slot s = segment->next_published(from); s != no_slot) return s;
+        return no_slot;
+    }
+
+    /// The slot of the published entry with hash h for which `matches(entry)` holds, or `no_slot`.
+    template <class Matches>
+    Slot find(Hash h, Matches&& matches) const {
+        const Tag tag = tag_of(h);
+        for (const Segment<E>* segment = &current(); segment != nullptr; segment = segment->older())
+            for (ProbePath path = segment->path(h);;) {
+                const TagGroup& tags = segment->tags(path.group());
+                for (auto found = tags.match(tag); found != 0; found &= found - 1) {
+                    const Slot s =
+                        segment->slot(path.group(), static_cast<unsigned>(std::countr_zero(found)));
+                    if (matches(std::as_const(*segment->address(s)))) return s;
+                }
+                if (!segment->overflows(path.group(), h) || !path.next()) break;
+            }
+        return no_slot;
+    }
+
+    /// Makes sure that one more place can be taken. Throws std::bad_alloc, or std::length_error
+    /// beyond 2^31 slots, and has then changed nothing.
+    void reserve_one() {
+        if (current().has_room()) return;
+        for (const auto& segment : segments_)
+            if (segment->has_room()) return;
+        add_segment(end() / Segment<E>::group_places * 13);
+    }
+
+    /// Takes a place for an entry with hash h, which the caller makes there; one was reserved.
+    Slot take(Hash h) noexcept {
+        auto segment = segments_.rbegin();
+        while (!(*segment)->has_room()) ++segment;
+        return (*segment)->take(h);
+    }
+
+    /// Makes the place free again.
+    void give_back(Slot s) noexcept { segment_of(s).give_back(s); }
+
+    void publish(Slot s, Hash h) noexcept {
+        segment_of(s).publish(s, h);
+        ++size_;
+    }
+    void withdraw(Slot s, Hash h) noexcept {
+        segment_of(s).withdraw(s, h);
+        --size_;
+    }
+
+    /// Publishes `to` and withdraws `from`, of the same key. A look-up may pass by one before it is
+    /// there and reach the other when it is gone, so it is told: it has seen `from` withdrawn and
+    /// so, after a `load_fence`, the count, unless that was up before it began, and then so was
+    /// `to`.
+    void replace(Slot from, Slot to, Hash h) noexcept {
+        segment_of(to).publish(to, h);
+        replacements_.store(replacements_.load(std::memory_order_relaxed) + 1,
+                            std::memory_order_release);
+        segment_of(from).withdraw(from, h);
+    }
+
+    /// Whether what readers are led by is what the entries make it; for tests. Linear.
+    template <class HashOf>
+    bool validate(HashOf&& hash_of) const {
+        std::size_t count = 0;
+        for (Slot s = next(0); s != no_slot; s = next(s + 1)) ++count;
+        return count == size_ &&
+               std::all_of(segments_.begin(), segments_.end(),
+                           [&](const auto& segment) { return segment->validate(hash_of); });
+    }
+
+private:
+    Segment<E>& current() const noexcept { return *segments_.back(); }
+
+    const Segment<E>& segment_of(Slot s) const noexcept {
+        const Segment<E>* segment = newest();
+        while (s < segment->first()) segment = segment->older();
+        return *segment;
+    }
+    Segment<E>& segment_of(Slot s) noexcept {
+        auto segment = segments_.rbegin();
+        while (s < (*segment)->first()) ++segment;
+        return **segment;
+    }
+
+    [[gnu::noinline]] void add_segment(std::size_t entries) {
+        constexpr std::size_t places = Segment<E>::group_places;
+        const Slot first = segments_.empty() ? 0 : current().end();
+        // 13 of 16 places in use: then few keys live outside their home.
+        const std::size_t groups = (entries + 12) / 13;
+        if (first + groups * places >= most_slots)
+            throw std::length_error("drey: more than 2^31 entries in a shard");
+        segments_.reserve(segments_.size() + 1);
+        segments_.push_back(std::make_unique<Segment<E>>(first, static_cast<std::uint32_t>(groups),
+                                                         newest_.load(std::memory_order_relaxed)));
+        newest_.store(segments_.back().get(), std::memory_order_release);
+    }
+
+    std::atomic<const Segment<E>*> newest_{nullptr};
+    std::atomic<std::uint64_t> replacements_{0};
+    std::vector<std::unique_ptr<Segment<E>>> segments_;  // oldest first
+    std::size_t size_ = 0;
+};
+
+}  // namespace drey
