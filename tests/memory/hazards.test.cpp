@@ -31,7 +31,7 @@ using Held = HazardDomain::Held;
 
 /// Guards nested `depth` deep, each of which protects one of `addresses`; runs `f` inside.
 template <class F>
-void nested(HazardDomain& domain, const char* addresses, std::size_t depth, F&& f) {
+void nested(HazardDomain& domain, const short* addresses, std::size_t depth, F&& f) {
     if (depth == 0) return f();
     Guard guard(domain);
     guard.protect(addresses);
@@ -77,13 +77,13 @@ TEST_CASE("an address is held while another thread's guard protects it", "[concu
 
 TEST_CASE("guards nest deeper than a record has cells, and than a list of hazards is long") {
     HazardDomain domain;
-    const std::vector<char> addresses(400);
+    const std::vector<short> addresses(400);
     for (const std::size_t depth : {1u, 4u, 5u, 6u, 20u, 255u, 256u, 257u, 400u, 7u}) {
         std::size_t held = 0, mine = 0;
         bool one_more = true;
         nested(domain, addresses.data(), depth, [&] {
             const Held now(domain);
-            for (const char& address : addresses) {
+            for (const short& address : addresses) {
                 held += now.contains(&address);
                 mine += domain.held_by_me(&address);
             }
@@ -93,13 +93,13 @@ TEST_CASE("guards nest deeper than a record has cells, and than a list of hazard
         CHECK(mine == depth);
         CHECK_FALSE(one_more);
         const Held none(domain);
-        for (const char& address : addresses) REQUIRE_FALSE(none.contains(&address));
+        for (const short& address : addresses) REQUIRE_FALSE(none.contains(&address));
     }
 }
 
 TEST_CASE("nested guards of other threads are not mine", "[concurrent]") {
     HazardDomain domain;
-    const std::vector<char> addresses(20);
+    const std::vector<short> addresses(20);
     support::Gate protects, checked;
     std::thread reader([&] {
         nested(domain, addresses.data(), addresses.size(), [&] {
@@ -108,7 +108,7 @@ TEST_CASE("nested guards of other threads are not mine", "[concurrent]") {
         });
     });
     protects.wait();
-    for (const char& address : addresses) {
+    for (const short& address : addresses) {
         CHECK(Held(domain).contains(&address));
         CHECK_FALSE(domain.held_by_me(&address));
     }
@@ -122,7 +122,7 @@ TEST_CASE("records of threads that ended and of guards nested deep are used agai
     std::set<std::size_t> lanes;
     for (int i = 0; i < 50; ++i)
         support::elsewhere([&] {
-            const char addresses[20] = {};
+            const short addresses[20] = {};
             nested(domain, addresses, 20, [&] { lanes.insert(Guard(domain).lane()); });
             lanes.insert(Guard(domain).lane());
         });
@@ -191,7 +191,7 @@ TEST_CASE("a thread's last destructors may still use guards and caches", "[concu
         support::elsewhere([&] {
             // Made before the thread's records, so destroyed after them.
             before_records.at_exit = [&] {
-                const char addresses[10] = {};
+                const short addresses[10] = {};
                 nested(domain, addresses, 10, [&] {
                     right += domain.held_by_me(&addresses[0]) && domain.held_by_me(&addresses[9]);
                     most = std::max(most.load(), Guard(domain).lane());
@@ -331,7 +331,7 @@ TEST_CASE("guards nested deep, whose records come and go, against unlink and sca
                 for (std::size_t i = 0; i < support::ops(40'000); ++i) litmus.write();
                 stop = true;
             } else {
-                const char addresses[8] = {};
+                const short addresses[8] = {};
                 while (!stop)
                     nested(litmus.domain, addresses, sizeof addresses,
                            [&] { failures.expect(litmus.read()); });
@@ -351,7 +351,7 @@ TEST_CASE("readers whose hazards a list of them has no room for, against unlink 
         if (thread == 0) {
             // Records that were made later are listed first, and fill the list.
             registered.wait();
-            const std::vector<char> addresses(300);
+            const std::vector<short> addresses(300);
             nested(litmus.domain, addresses.data(), addresses.size(), [&] {
                 for (std::size_t i = 0; i < support::ops(10'000); ++i) litmus.write();
             });

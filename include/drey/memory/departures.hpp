@@ -4,16 +4,17 @@
 #include <cstddef>
 #include <vector>
 
+#include "drey/memory/retired.hpp"
 #include "drey/stats.hpp"
 #include "drey/types.hpp"
 
 namespace drey {
 
 /// What one call leaves to be done after the lock: the entries that it made leave, if a listener
-/// is to be told of them, and whether to reclaim. Allocates only beyond the first 16 entries.
+/// is to be told of them, and what to reclaim. Allocates only beyond the first 16 entries.
 class Departures {
 public:
-    bool reclaim_due = false;
+    Reclaim reclaim = Reclaim::nothing;
 
     struct Departure {
         Slot slot;

@@ -56,6 +56,12 @@ public:
     V take() const noexcept { return get(); }
     void set(V value) noexcept { value_.store(value, std::memory_order_release); }
 
+    /// Whether it was `expected`, bit for bit, and is `value` now.
+    bool exchange(V expected, V value) noexcept {
+        return value_.compare_exchange_strong(expected, value, std::memory_order_release,
+                                              std::memory_order_relaxed);
+    }
+
 private:
     std::atomic<V> value_;
 };

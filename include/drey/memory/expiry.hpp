@@ -22,6 +22,11 @@ public:
 
     const ClockRef& clock() const noexcept { return clock_; }
 
+    /// Whether what is written with that TTL never expires.
+    bool is_never(std::optional<Ttl> ttl) const noexcept {
+        return ttl.value_or(ttl_).nanoseconds() == no_deadline;
+    }
+
     struct Times {
         std::int64_t now;
         Deadline deadline;

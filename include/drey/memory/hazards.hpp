@@ -5,6 +5,7 @@
 #include <atomic>
 #include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <thread>
 #include <vector>
 
@@ -19,6 +20,8 @@
 /// still be found. A reclaimer first makes the address unfindable, then reads all cells. Both do
 /// store, store-load fence, load; of two such sequences at least one sees the other's store. So
 /// either the reader's check fails, or the reclaimer sees the cell and leaves the address alone.
+///
+/// Addresses are even: an odd one says of the even one before it that it is being written to.
 ///
 /// Epochs would protect all that a reader might find; a hazard protects one entry. A reader that
 /// is preempted, or that stays in a visitor for minutes, holds back just the entry it reads.
@@ -166,6 +169,10 @@ public:
             std::atomic_signal_fence(std::memory_order_seq_cst);
         }
 
+        /// As `protect`, and lets `await_writers` know that the caller is about to change what is
+        /// there, if a check made afterwards allows it. The address must be even.
+        void protect_to_write(const void* address) noexcept { protect(marked(address)); }
+
     private:
         Record* const record_;
         const void* const domain_;
@@ -179,24 +186,29 @@ public:
         return lanes;
     }
 
+    /// Names a moment: see `fenced_since`.
+    using Moment = std::uint64_t;
+
+    /// The moment after everything that the caller has unlinked. One full fence.
+    Moment now() noexcept {
+        detail::full_fence();  // what was unlinked is so for all who begin a fence later
+        return fences_begun_.load(std::memory_order_seq_cst);
+    }
+
+    /// Whether some thread has fenced all readers since then: who unlinked something before that
+    /// moment need not do it again to know who holds it. So fences serve all who wait for one.
+    bool fenced_since(Moment moment) const noexcept {
+        return !asymmetric_ || fences_done_.load(std::memory_order_acquire) > moment;
+    }
+
     /// The addresses that were protected at some moment after `Held` was made, at which everything
     /// the caller had unlinked before was unlinked for all threads.
     class Held {
     public:
-        explicit Held(HazardDomain& domain) noexcept {
-            domain.fence_readers();
-            for (Record* r = domain.records_.load(std::memory_order_acquire); r != nullptr;
-                 r = r->next)
-                for (const Cell& cell : r->cells)
-                    if (const void* address = cell.load(std::memory_order_acquire);
-                        address != nullptr && address != r && address != &domain) {
-                        if (count_ == addresses_.size()) {
-                            unlisted_ = r;
-                            return;
-                        }
-                        addresses_[count_++] = address;
-                    }
-        }
+        explicit Held(HazardDomain& domain) noexcept : Held((domain.fence_readers(), &domain)) {}
+
+        /// For who knows, by `fenced_since`, that no fence is needed any more.
+        static Held without_fence(HazardDomain& domain) noexcept { return Held(&domain); }
 
         bool contains(const void* address) const noexcept {
             for (std::size_t i = 0; i < count_; ++i)
@@ -209,10 +221,33 @@ public:
         }
 
     private:
+        explicit Held(const HazardDomain* domain) noexcept {
+            for (Record* r = domain->records_.load(std::memory_order_acquire); r != nullptr;
+                 r = r->next)
+                for (const Cell& cell : r->cells)
+                    if (const void* address = unmarked(cell.load(std::memory_order_acquire));
+                        address != nullptr && address != r && address != domain) {
+                        if (count_ == addresses_.size()) {
+                            unlisted_ = r;
+                            return;
+                        }
+                        addresses_[count_++] = address;
+                    }
+        }
+
         std::array<const void*, 256> addresses_;
         std::size_t count_ = 0;
         const Record* unlisted_ = nullptr;  // from here on there was no room for more
     };
+
+    /// Returns when whoever was writing by `protect_to_write` has done so, or has seen all that the
+    /// caller stored before this, and left it. They are never far from it.
+    void await_writers() noexcept {
+        fence_readers();
+        for (Record* r = records_.load(std::memory_order_acquire); r != nullptr; r = r->next)
+            while (is_marked(r->cells[0].load(std::memory_order_acquire)))
+                std::this_thread::yield();
+    }
 
     /// Whether the calling thread itself protects `address`.
     bool held_by_me(const void* address) const noexcept {
@@ -226,8 +261,19 @@ public:
 private:
     static bool protects(const Record& record, const void* address) noexcept {
         for (const Cell& cell : record.cells)
-            if (cell.load(std::memory_order_acquire) == address) return true;
+            if (unmarked(cell.load(std::memory_order_acquire)) == address) return true;
         return false;
+    }
+
+    /// Addresses of entries that are being written to are odd.
+    static const void* marked(const void* address) noexcept {
+        return static_cast<const char*>(address) + 1;
+    }
+    static const void* unmarked(const void* address) noexcept {
+        return static_cast<const char*>(address) - (is_marked(address) ? 1 : 0);
+    }
+    static bool is_marked(const void* address) noexcept {
+        return (reinterpret_cast<std::uintptr_t>(address) & 1) != 0;
     }
 
     static inline constinit thread_local detail::CurrentHazards current_{};
@@ -350,16 +396,25 @@ private:
     void fence_readers() noexcept {
         detail::full_fence();
         if (!asymmetric_) return;
+        const Moment mine = fences_begun_.fetch_add(1, std::memory_order_seq_cst) + 1;
         // A thread counts itself among the users, and makes a full fence, before it first publishes
         // a hazard. If we are the only one counted, the fence of whoever comes later is after ours
         // in the total order of all, and so it sees all that we unlinked.
         const bool alone = users_.load(std::memory_order_seq_cst) == 1 && current_.domain == this;
         if (!alone) detail::process_fence();
+        // Release: who sees that it was done comes after it.
+        Moment done = fences_done_.load(std::memory_order_relaxed);
+        while (done < mine &&
+               !fences_done_.compare_exchange_weak(done, mine, std::memory_order_release,
+                                                   std::memory_order_relaxed)) {
+        }
     }
 
     const bool asymmetric_;
     std::atomic<std::size_t> users_{0};
     std::atomic<std::size_t> made_{0};
+    std::atomic<Moment> fences_begun_{0};
+    std::atomic<Moment> fences_done_{0};  // the latest of those that are
     std::atomic<Record*> records_{nullptr};
 };
 

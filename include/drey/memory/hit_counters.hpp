@@ -10,7 +10,8 @@
 
 namespace drey {
 
-/// Hits and misses, counted by readers without a locked instruction: each thread has a line of its
+/// What is counted without a shard's lock and without a locked instruction: hits, misses, and
+/// overwriting in place: each thread has a line of its
 /// own (its hazard guard's lane), which it alone writes. Lanes beyond what was foreseen share one
 /// line and pay for it.
 class HitCounters {
@@ -21,12 +22,16 @@ public:
     void hit(std::size_t lane) noexcept { add(lane, &Line::hits); }
     /// `hit`, in a lane below HazardDomain::own_lanes().
     void own_hit(std::size_t lane) noexcept { increment(lines_[lane].hits); }
+    void own_overwrite(std::size_t lane) noexcept { increment(lines_[lane].overwrites); }
     void miss(std::size_t lane) noexcept { add(lane, &Line::misses); }
 
     void add_to(Stats& stats) const noexcept {
         for (std::size_t i = 0; i <= own_; ++i) {
             stats.hits += lines_[i].hits.load(std::memory_order_relaxed);
             stats.misses += lines_[i].misses.load(std::memory_order_relaxed);
+            const auto overwrites = lines_[i].overwrites.load(std::memory_order_relaxed);
+            stats.insertions += overwrites;
+            stats.removals[static_cast<std::size_t>(Removal::replaced)] += overwrites;
         }
     }
 
@@ -34,6 +39,7 @@ private:
     struct alignas(64) Line {
         std::atomic<std::uint64_t> hits{0};
         std::atomic<std::uint64_t> misses{0};
+        std::atomic<std::uint64_t> overwrites{0};
     };
 
     static void increment(std::atomic<std::uint64_t>& mine) noexcept {

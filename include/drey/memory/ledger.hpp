@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -26,7 +27,9 @@ public:
     Weight capacity() const noexcept { return capacity_.load(std::memory_order_relaxed); }
 
     /// A shard's share if all had the same, and at least 1.
-    Weight fair_share() const noexcept { return std::max<Weight>(capacity() / shards_, 1); }
+    Weight fair_share() const noexcept {
+        return std::max<Weight>(capacity() >> std::countr_zero(shards_), 1);
+    }
 
     /// Claims at least `need` if there is as much, all there is otherwise. All that a ledger's
     /// orders must protect is its own sum: relaxed.

@@ -7,69 +7,76 @@
 #include <mutex>
 #include <type_traits>
 
-#include "drey/memory/slot_set.hpp"
+#include "drey/memory/retired.hpp"
 #include "drey/memory/table.hpp"
 #include "drey/stats.hpp"
 #include "drey/types.hpp"
 
-/// What happens to retired entries: those that nobody can find any more and somebody may still
-/// read.
+/// What happens to retired entries, and when.
 namespace drey {
 
-/// The retired entries of a shard, and what they weighed. For the holder of the shard's lock.
-struct Retired {
-    SlotSet slots;
-    Weight weight = 0;  // of those retired since the last reclaim began
+/// No more than this many entries of a shard wait to be reclaimed, but for those that are read.
+inline constexpr std::size_t most_retired = 2 * SlotPile::at_hand;
 
-    void add(Slot s, Weight w) noexcept {
-        slots.add(s);
-        weight += w;
-    }
-};
-
-inline constexpr std::size_t most_reclaimed_at_once = 256;
-
-/// Whether it is time to reclaim, after an entry left for `cause`: when a 16th of what is live is
-/// retired, or 256, or a 16th of `allowance` by weight, so that the memory beyond the capacity
-/// stays small and each fence serves many; at once what the user removed, so that its destructor
-/// has run when the call returns; and always, where that costs nothing.
-template <class Item, class Sync>
-bool is_reclaim_due(Removal cause, const Retired& retired, std::size_t live, Weight allowance,
+/// Whether it is time, after an entry left for `cause`: when a 32nd of what is live was retired
+/// lately, or half of `most_retired`, or a 16th of `allowance` by weight, so that the memory beyond
+/// the capacity stays small and each fence serves many; at once what the user removed, so that its
+/// destructor has run when the call returns; and always, where that costs nothing.
+template <class Item, class Sync, class Retired>
+Reclaim reclaim_due(Removal cause, const Retired& retired, std::size_t live, Weight allowance,
                     bool weighed) noexcept {
     constexpr bool trivial = std::is_trivially_destructible_v<Item>;
-    // Entries whose destruction nobody can see may be reclaimed a page's worth at a time.
-    constexpr std::size_t least = trivial ? std::clamp<std::size_t>(4096 / sizeof(Item), 1, 64) : 1;
-    if (!Sync::is_shared) return true;
-    if (!trivial && (cause == Removal::erased || cause == Removal::cleared)) return true;
-    if (weighed && retired.weight > allowance / 16) return true;
-    return retired.slots.size() >= std::clamp(live / 16, least, most_reclaimed_at_once);
+    // Entries whose destruction nobody can see may be reclaimed half a page's worth at a time.
+    constexpr std::size_t least = trivial ? std::clamp<std::size_t>(2048 / sizeof(Item), 1, 32) : 1;
+    if (!Sync::is_shared) return Reclaim::all;
+    if (!trivial && (cause == Removal::erased || cause == Removal::cleared)) return Reclaim::all;
+    if (weighed && retired.weight > allowance / 16) return Reclaim::all;
+    return retired.recent() >= std::clamp(live / 32, least, most_retired / 2) ? Reclaim::some
+                                                                              : Reclaim::nothing;
 }
 
-/// Destroys the retired entries that no reader protects and frees their slots. Never waits: what is
-/// protected stays for the next time. Destructors run outside the lock.
-template <class Item, class Sync>
-void reclaim(Retired& retired, Table<Item>& table, typename Sync::Mutex& mutex,
+/// Destroys retired entries that no reader protects and frees their slots. Never waits for readers:
+/// what is protected stays for the next time. Destructors run outside the lock.
+///
+/// `some` are those for whom another thread has made the fence that they wait for; the others begin
+/// to wait. Only if nobody has, it makes one itself, and then reclaims all.
+template <class Item, class Sync, class Retired>
+void reclaim(Reclaim how_many, Retired& retired, Table<Item>& table, typename Sync::Mutex& mutex,
              typename Sync::Readers& readers) noexcept {
-    std::array<Slot, most_reclaimed_at_once> batch;
-    for (Slot from = 0; from != no_slot;) {
-        std::size_t count = 0;
-        {
-            const std::lock_guard lock(mutex);
-            retired.weight = 0;
-            for (from = retired.slots.next(from); from != no_slot && count < batch.size();
-                 from = retired.slots.next(from)) {
-                batch[count++] = from;
-                retired.slots.remove(from);
-            }
-        }
-        if (count == 0) return;
-        const typename Sync::Readers::Held held(readers);
+    const auto destroy_unless_held = [&](auto& batch, std::size_t count, const auto& held) {
         const auto free = std::partition(batch.begin(), batch.begin() + count,
                                          [&](Slot s) { return !held.contains(table.address(s)); });
         std::for_each(batch.begin(), free, [&](Slot s) { std::destroy_at(table.address(s)); });
         const std::lock_guard lock(mutex);
         std::for_each(batch.begin(), free, [&](Slot s) { table.give_back(s); });
-        std::for_each(free, batch.begin() + count, [&](Slot s) { retired.slots.add(s); });
+        std::for_each(free, batch.begin() + count, [&](Slot s) { retired.add(s); });
+    };
+    std::array<Slot, SlotPile::at_hand> batch;
+    for (std::size_t left = ~std::size_t{0}; left > 0;) {
+        std::size_t count = 0;
+        bool fenced = false;
+        {
+            const std::lock_guard lock(mutex);
+            retired.weight = 0;
+            // Those that are held come back: each is looked at once.
+            left = std::min(left, retired.size());
+            fenced = !retired.waiting().empty() && readers.fenced_since(retired.since());
+            if (retired.waiting().empty() && retired.size() != 0) {
+                retired.wait(readers.now());
+                if (how_many == Reclaim::some) return;
+            }
+            if (how_many == Reclaim::some && !fenced) how_many = Reclaim::all;
+            count = retired.waiting().take_some(batch);
+            left -= std::min(left, count);
+        }
+        if (count == 0) return;
+        destroy_unless_held(batch, count, fenced ? readers.held_without_fence() : readers.held());
+        if (how_many == Reclaim::some && fenced) {
+            const std::lock_guard lock(mutex);
+            if (!retired.waiting().empty()) continue;
+            if (retired.size() != 0) retired.wait(readers.now());
+            return;
+        }
     }
 }
 

@@ -33,7 +33,8 @@ public:
 
     /// `first` is the slot of the first place; `older` is the segment before this one.
     Segment(Slot first, std::uint32_t groups, const Segment* older)
-        : groups_(groups), first_(first), older_(older), tags_(new TagGroup[groups]),
+        : groups_(groups), most_taken_(groups * (group_places - 1)), first_(first), older_(older),
+          tags_(new TagGroup[groups]),
           cells_(static_cast<std::byte*>(
               ::operator new (std::size_t{groups} * group_places * sizeof(E), alignment))),
           overflow_(new Overflow[groups]), taken_places_(new std::uint16_t[groups]()) {}
@@ -68,19 +69,21 @@ public:
     // The rest is for the holder of the shard's lock.
 
     /// Whether there is a place to spare, and paths to it are short.
-    bool has_room() const noexcept { return taken_ < places() - places() / 16; }
+    bool has_room() const noexcept { return taken_ < most_taken_; }
     std::size_t taken() const noexcept { return taken_; }
 
     /// Takes the first free place for an entry with hash h. There must be room.
     Slot take(Hash h) noexcept {
-        for (ProbePath path = this->path(h);; path.next()) {
-            std::uint16_t& taken = taken_places_[path.group()];
-            if (taken == all_taken) continue;
-            const auto place = static_cast<unsigned>(std::countr_one(taken));
-            taken = static_cast<std::uint16_t>(taken | (1u << place));
-            ++taken_;
-            return slot(path.group(), place);
+        std::uint32_t group = home(h);
+        if (taken_places_[group] == all_taken) [[unlikely]] {
+            ProbePath path = this->path(h);
+            while (taken_places_[path.group()] == all_taken) path.next();
+            group = path.group();
         }
+        const auto place = static_cast<unsigned>(std::countr_one(taken_places_[group]));
+        taken_places_[group] = static_cast<std::uint16_t>(taken_places_[group] | (1u << place));
+        ++taken_;
+        return slot(group, place);
     }
 
     /// Makes a place that nobody reads any more free again.
@@ -194,19 +197,22 @@ private:
 
     template <class F>
     void on_the_way_to(Slot s, Hash h, F&& change) noexcept {
+        if (group_of(s) == home(h)) [[likely]]
+            return;
         for (ProbePath path = this->path(h); path.group() != group_of(s); path.next())
             change(overflow_[path.group()]);
     }
 
     // What a hit needs comes first.
     const std::uint32_t groups_;
+    const std::uint32_t most_taken_;
     const Slot first_;
     const Segment* const older_;
     const std::unique_ptr<TagGroup[]> tags_;
     const std::unique_ptr<std::byte, Free> cells_;
     const std::unique_ptr<Overflow[]> overflow_;
     const std::unique_ptr<std::uint16_t[]> taken_places_;  // bits
-    std::size_t taken_ = 0;
+    std::uint32_t taken_ = 0;
 };
 
 }  // namespace drey

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -9,7 +10,9 @@
 #include "drey/clock.hpp"
 #include "drey/detail/tickets.hpp"
 #include "drey/memory/departures.hpp"
+#include "drey/memory/gate.hpp"
 #include "drey/memory/reclaim.hpp"
+#include "drey/memory/segment.hpp"
 #include "drey/memory/shard_state.hpp"
 #include "drey/memory/write.hpp"
 #include "drey/stats.hpp"
@@ -34,7 +37,12 @@ public:
 
     /// Must be destroyed when no other thread uses it any more.
     Shard(Context& context, std::size_t first_entries, Budget budget, std::uint64_t seed)
-        : state_(context, first_entries, budget, seed) {}
+        : state_(context, first_entries, budget, seed) {
+        if (!can_overwrite_at_once || context.listens || context.weighed) {
+            gate_.shut();
+            gate_.close();
+        }
+    }
 
     // ---- reading, without the lock -------------------------------------------------------------
 
@@ -53,21 +61,27 @@ public:
         return look_in(segment, segment.home(h), guard, key, tag_of(h));
     }
 
-    /// Finds the key's entry and protects it. Lock-free, but that a thread whose look-ups are
-    /// overtaken by overwrites time and again waits for the lock in the end. Throws what the key's
-    /// equality throws.
+    /// Finds the key's entry and protects it. What is there is found without a lock; who finds
+    /// nothing looks again while the shard's writer is replacing an entry, and in the end waits for
+    /// the lock. Throws what the key's equality throws.
     template <class Q>
     Found look(Guard& guard, const Q& key, Hash h) const {
         const Tag tag = tag_of(h);
         for (int attempt = 0; attempt < patience; ++attempt) {
             const auto replacements = state_.table.replacements();
             for (auto* segment = state_.table.newest(); segment != nullptr;
-                 segment = segment->older())
-                for (ProbePath path = segment->path(h);;) {
-                    const Found found = look_in(*segment, path.group(), guard, key, tag);
-                    if (found.item != nullptr) return found;
-                    if (!segment->overflows(path.group(), h) || !path.next()) break;
+                 segment = segment->older()) {
+                std::uint32_t group = segment->home(h);
+                Found found = look_in(*segment, group, guard, key, tag);
+                if (found.item == nullptr && segment->overflows(group, h)) [[unlikely]] {
+                    ProbePath path = segment->path(h);
+                    while (found.item == nullptr && segment->overflows(group, h) && path.next()) {
+                        group = path.group();
+                        found = look_in(*segment, group, guard, key, tag);
+                    }
                 }
+                if (found.item != nullptr) return found;
+            }
             if (!state_.table.replaced_since(replacements)) return {};
         }
         const Lock lock(mutex_);
@@ -98,6 +112,49 @@ public:
         }
     }
 
+    // ---- overwriting, without the lock ---------------------------------------------------------
+
+    /// Whether values are changed in place, which is one store.
+    static constexpr bool can_overwrite_at_once =
+        ValueCell<V>::overwrites_in_place && alignof(Item) % 2 == 0;
+
+    /// Overwrites the value of the entry that the guard protects. Whether it did: not if the entry
+    /// is being withdrawn or the gate is shut.
+    ///
+    /// The put counts as done at the moment when it found the entry published with the gate open.
+    /// Should the entry be withdrawn after that and before the store, then it was overwritten and
+    /// at once withdrawn: nobody can tell. Who could, since it looks at the value it withdraws,
+    /// shuts the gate first.
+    template <class QuickGuard>
+    [[gnu::always_inline]] bool overwrite_at_once(QuickGuard& guard, const Found& found, Hash h,
+                                                  V value) noexcept {
+        guard.protect_to_write(found.item);
+        if (!state_.table.shows(found.slot, h) || !gate_.is_open()) [[unlikely]]
+            return false;
+        const_cast<Item*>(found.item)->value.set(value);
+        return true;
+    }
+
+    /// From now on nobody overwrites without the lock. Needs `await_writers` and `close` after it.
+    void shut_gate() noexcept { gate_.shut(); }
+    void open_gate() noexcept { gate_.open(); }
+    void close_gate() noexcept { gate_.close(); }
+
+    /// While it lives, nobody overwrites an entry of the shard without its lock.
+    class Shut {
+    public:
+        explicit Shut(Shard& shard) noexcept : gate_(shard.gate_) {
+            gate_.shut();
+            if (!gate_.is_closed()) shard.state_.context.readers.await_writers();
+        }
+        Shut(const Shut&) = delete;
+        Shut& operator=(const Shut&) = delete;
+        ~Shut() { gate_.open(); }
+
+    private:
+        Gate& gate_;
+    };
+
     // ---- one key, under the lock ---------------------------------------------------------------
 
     Written write(Item& item, const WriteRequest<V>& request, Departures& departures) {
@@ -117,6 +174,7 @@ public:
     template <class Q>
     bool erase_unchanged(const Q& key, Hash h, const Seen<V>& seen, std::int64_t now,
                          Departures& departures) {
+        const Shut shut(*this);
         const Lock lock(mutex_);
         const Slot s = state_.find(key, h);
         if (!state_.is_unchanged(s, seen)) return false;
@@ -125,7 +183,7 @@ public:
     }
 
     /// Removes the entry that the caller saw, and protects, if it is still live and has the same
-    /// value. Returns whether it was. Then dooms its key's loads.
+    /// value. Returns whether it was. Then dooms its key's loads. The gate must be shut.
     bool erase_seen(const Seen<V>& seen, Departures& departures) {
         const Lock lock(mutex_);
         if (!state_.table.contains(seen.slot) || !state_.is_unchanged(seen.slot, seen))
@@ -163,14 +221,20 @@ public:
 
     // ---- loads ---------------------------------------------------------------------------------
 
+    /// While a ticket is out, puts must take the lock to doom it. One that is past the gate already
+    /// began before the load, and may come before it or after it.
     void take_ticket(Ticket& ticket) noexcept {
+        gate_.shut();
         const Lock lock(mutex_);
         state_.tickets.add(ticket);
     }
 
     void return_ticket(Ticket& ticket) noexcept {
-        const Lock lock(mutex_);
-        state_.tickets.remove(ticket);
+        {
+            const Lock lock(mutex_);
+            state_.tickets.remove(ticket);
+        }
+        gate_.open();
     }
 
     /// Dooms the loads of all keys of this shard.
@@ -243,25 +307,26 @@ public:
     /// Slots that were reported, and now wait for their readers.
     void retire(const Departures& reported) noexcept {
         const Lock lock(mutex_);
-        for (std::size_t i = 0; i < reported.size(); ++i)
-            state_.retired.slots.add(reported[i].slot);
+        for (std::size_t i = 0; i < reported.size(); ++i) state_.retired.add(reported[i].slot);
     }
     void retire(Slot s) noexcept {
         const Lock lock(mutex_);
-        state_.retired.slots.add(s);
+        state_.retired.add(s);
     }
 
-    void reclaim() noexcept {
-        drey::reclaim<Item, Sync>(state_.retired, state_.table, mutex_, state_.context.readers);
+    void reclaim(Reclaim how_much) noexcept {
+        drey::reclaim<Item, Sync>(how_much, state_.retired, state_.table, mutex_,
+                                  state_.context.readers);
     }
 
     /// Reclaims if that is due after an entry left for this cause.
     void reclaim_if_due(Removal cause) noexcept {
+        Reclaim due = Reclaim::nothing;
         {
             const Lock lock(mutex_);
-            if (state_.retired.slots.size() == 0 || !state_.is_reclaim_due(cause)) return;
+            if (state_.retired.size() != 0) due = state_.reclaim_due(cause);
         }
-        reclaim();
+        if (due != Reclaim::nothing) reclaim(due);
     }
 
     // ---- capacity and counts -------------------------------------------------------------------
@@ -311,7 +376,7 @@ public:
     }
 
 private:
-    static constexpr int patience = 64;
+    static constexpr int patience = 16;
     static constexpr std::size_t most_at_once = 256;
     static constexpr std::int64_t no_time = std::numeric_limits<std::int64_t>::min();
 
@@ -347,6 +412,7 @@ private:
 
     State state_;
     mutable typename Sync::Mutex mutex_;
+    Gate gate_;
 };
 
 }  // namespace drey

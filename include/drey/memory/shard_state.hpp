@@ -19,7 +19,6 @@
 #include "drey/memory/departures.hpp"
 #include "drey/memory/entry.hpp"
 #include "drey/memory/reclaim.hpp"
-#include "drey/memory/slot_set.hpp"
 #include "drey/memory/table.hpp"
 #include "drey/memory/write.hpp"
 #include "drey/policy/driver.hpp"
@@ -69,12 +68,9 @@ public:
 
     ~ShardState() {
         if constexpr (!std::is_trivially_destructible_v<Item>) {
-            const auto destroy_all = [&](const auto& slots) {
-                for (Slot s = slots.next(0); s != no_slot; s = slots.next(s + 1))
-                    std::destroy_at(table.address(s));
-            };
-            destroy_all(table);
-            destroy_all(retired.slots);
+            const auto destroy = [&](Slot s) { std::destroy_at(table.address(s)); };
+            for (Slot s = table.next(0); s != no_slot; s = table.next(s + 1)) destroy(s);
+            retired.for_each(destroy);
         }
     }
 
@@ -87,7 +83,7 @@ public:
 
     // The rest is the lock's alone; it begins a cache line that readers do not touch.
     alignas(64) Account account;
-    Retired retired;
+    Retired<typename Sync::Readers::Moment> retired;
     Tickets tickets;
 
     template <class Q>
@@ -107,8 +103,8 @@ public:
         if (now != seen.slot) return false;
         if constexpr (ValueCell<V>::overwrites_in_place) {
             if (now == no_slot || !seen.value) return true;
-            const V value = table.at(now).value.get();
-            return std::memcmp(&value, &*seen.value, sizeof(V)) == 0;
+            const V value = table.at(now).value.get(), was = *seen.value;
+            return std::memcmp(&value, &was, sizeof(V)) == 0;
         }
         return true;
     }
@@ -125,7 +121,7 @@ public:
             return Written::present;
         if (request.condition == WriteIf::unchanged && !is_unchanged(old, *request.seen))
             return Written::changed;
-        if (old != no_slot && overwrite(old, item, request)) return Written::yes;
+        if (old != no_slot && overwrites_in_place(request)) return overwrite(old, item, request);
 
         // What may throw and changes nothing that can be seen.
         reserve_one(request.deadline != no_deadline);
@@ -139,7 +135,7 @@ public:
             make_room(request.weight, old, request.now, departures);
             if (context.listens && old != no_slot) departures.reserve_one();
         } catch (...) {
-            retired.add(fresh, request.weight);
+            retired.add(fresh);
             throw;
         }
         if (request.ticket == nullptr) tickets.doom(h);
@@ -175,10 +171,11 @@ public:
     /// Removes an expired entry or, if there is none, the policy's victim. Needs a live entry.
     /// `old` is about to be replaced, and is if the policy chooses it.
     Slot evict_one(std::int64_t now, Departures& departures, Slot old = no_slot) noexcept {
-        if (const Slot s = deadlines.expired(now, table); s != no_slot) {
-            withdraw(s, Removal::expired, departures);
-            return s;
-        }
+        if (deadlines.in_use())
+            if (const Slot s = deadlines.expired(now, table); s != no_slot) {
+                withdraw(s, Removal::expired, departures);
+                return s;
+            }
         Slot hashed = no_slot;
         Hash h = 0;
         const Slot victim = policy.evict([&](Slot s) { return h = hash_of(hashed = s); });
@@ -190,10 +187,10 @@ public:
         return victim;
     }
 
-    /// Whether to reclaim after an entry left for this cause.
-    bool is_reclaim_due(Removal cause) const noexcept {
-        return drey::is_reclaim_due<Item, Sync>(cause, retired, table.size(), account.allowance(),
-                                                context.weighed);
+    /// What to reclaim after an entry left for this cause.
+    Reclaim reclaim_due(Removal cause) const noexcept {
+        return drey::reclaim_due<Item, Sync>(cause, retired, table.size(), account.allowance(),
+                                             context.weighed);
     }
 
     void add_to(Stats& stats) const noexcept {
@@ -205,11 +202,12 @@ public:
         std::size_t count = 0;
         Weight weight = 0;
         for (Slot s = table.next(0); s != no_slot; s = table.next(s + 1)) {
-            if (retired.slots.contains(s)) return false;
             weight += account.weight(s);
             ++count;
         }
-        return count == table.size() && weight == account.used() &&
+        bool retired_is_hidden = true;
+        retired.for_each([&](Slot s) { retired_is_hidden &= !table.contains(s); });
+        return retired_is_hidden && count == table.size() && weight == account.used() &&
                account.used() <= account.allowance() &&
                table.validate([&](Slot s) { return hash_of(s); }) && deadlines.validate(table) &&
                policy.validate();
@@ -220,10 +218,10 @@ private:
     void reserve_one(bool timed) {
         table.reserve_one();
         const std::size_t slots = table.end();
-        deadlines.grow(slots, timed);
+        if (timed || deadlines.in_use()) deadlines.grow(slots, timed);
         if (slots == prepared_slots_) return;
         policy.grow(slots);
-        retired.slots.grow(slots);
+        retired.grow(slots);
         account.grow(slots);
         prepared_slots_ = slots;
     }
@@ -240,25 +238,34 @@ private:
         return s;
     }
 
-    /// Stores a value that fits a word where the old one stands, if nothing but the value changes
-    /// and nobody wants to be told of the old one. Whether it did.
-    bool overwrite(Slot s, Item& item, const WriteRequest<V>& request) noexcept {
+    /// Whether a value is stored where the old one stands: it fits a word, nothing but it changes,
+    /// and nobody wants to be told of the old one.
+    bool overwrites_in_place(const WriteRequest<V>& request) const noexcept {
+        return ValueCell<V>::overwrites_in_place && !context.listens && !context.weighed &&
+               !deadlines.in_use() && request.deadline == no_deadline;
+    }
+
+    Written overwrite(Slot s, Item& item, const WriteRequest<V>& request) noexcept {
         if constexpr (ValueCell<V>::overwrites_in_place) {
-            if (context.listens || context.weighed || deadlines.in_use()) return false;
-            if (request.deadline != no_deadline) return false;
-            table.at(s).value.set(item.value.get());
+            auto& value = table.at(s).value;
+            // Others may be overwriting it without the lock.
+            if (request.condition != WriteIf::unchanged || !request.seen->value) {
+                value.set(item.value.get());
+            } else if (!value.exchange(*request.seen->value, item.value.get())) {
+                return Written::changed;
+            }
             policy.hit(s, request.hash);
             if (request.ticket == nullptr) tickets.doom(request.hash);
             ++insertions_;
             ++removals_[static_cast<std::size_t>(Removal::replaced)];
-            return true;
-        } else {
-            return false;
         }
+        return Written::yes;
     }
 
     /// Removes a few expired entries, so that they leave though nobody reads them.
     void sweep(std::int64_t now, Slot old, Departures& departures) {
+        if (!deadlines.in_use()) [[likely]]
+            return;
         for (int most = 2; most > 0; --most) {
             const Slot s = deadlines.expired(now, table);
             if (s == no_slot || s == old) return;
@@ -288,9 +295,9 @@ private:
         if (context.listens) {
             departures.add(s, cause);
         } else {
-            retired.slots.add(s);
+            retired.add(s);
         }
-        departures.reclaim_due |= is_reclaim_due(cause);
+        departures.reclaim = std::max(departures.reclaim, reclaim_due(cause));
     }
 
     std::size_t prepared_slots_ = 0;  // policy, account and `retired` have room for these

@@ -95,7 +95,7 @@ public:
                 Departures departures;
                 more = shard.purge_some(now, removed, departures);
                 finish(shard, departures);
-                if (!more) shard.reclaim();
+                if (!more) shard.reclaim(Reclaim::all);
             }
         return removed;
     }
@@ -127,7 +127,7 @@ public:
 
     /// Destroys what has left the cache and nobody is reading any more.
     void synchronize() noexcept {
-        for (Part& shard : shards_) shard.reclaim();
+        for (Part& shard : shards_) shard.reclaim(Reclaim::all);
     }
 
     std::size_t shards() const noexcept { return shards_.size(); }
@@ -166,9 +166,7 @@ protected:
 
     Budget budget() const noexcept { return {ledger_.fair_share(), context_.weighed}; }
 
-    Part& shard_of(Hash h) noexcept {
-        return shards_[static_cast<std::size_t>(h) & shard_mask_];
-    }
+    Part& shard_of(Hash h) noexcept { return shards_[static_cast<std::size_t>(h) & shard_mask_]; }
 
     Written write(Item& item, WriteRequest<V>& request, std::optional<Ttl> ttl) {
         const auto times = expiry_.times(ttl, request.hash);
@@ -176,7 +174,8 @@ protected:
         request.deadline = times.deadline;
         // Relaxed will do: a look-up that does not know yet began before this entry is published,
         // and may answer as of then.
-        if (request.deadline != no_deadline) readers_.take_care();
+        if (request.deadline != no_deadline && !careful_.load(std::memory_order_acquire))
+            take_care();
         if (options_.weigher)
             request.weight = options_.weigher(std::as_const(item.key), item.value.get());
         Part& shard = shard_of(request.hash);
@@ -206,6 +205,15 @@ protected:
             rejections_.fetch_add(1, std::memory_order_relaxed);
         }
         return written;
+    }
+
+    /// The first entry with a deadline is about to come: quick calls do not look at deadlines.
+    [[gnu::noinline]] void take_care() noexcept {
+        readers_.take_care();
+        for (Part& shard : shards_) shard.shut_gate();
+        readers_.await_writers();
+        for (Part& shard : shards_) shard.close_gate();
+        careful_.store(true, std::memory_order_release);
     }
 
     Written write_once(Part& shard, Item& item, const WriteRequest<V>& request) {
@@ -271,7 +279,7 @@ protected:
         for (std::size_t i = 0; i < departures.size(); ++i)
             notify(shard.item(departures[i].slot), departures[i].cause);
         if (departures.size() != 0) shard.retire(departures);
-        if (departures.reclaim_due) shard.reclaim();
+        if (departures.reclaim != Reclaim::nothing) shard.reclaim(departures.reclaim);
     }
 
     const Options options_;
@@ -280,6 +288,7 @@ protected:
     typename Part::Context context_;
     Expiry expiry_;
     HitCounters counters_;
+    std::atomic<bool> careful_{false};
     std::atomic<std::uint64_t> rejections_{0};
     std::atomic<std::uint64_t> listener_failures_{0};
     detail::FixedArray<Part> shards_;  // a power of two

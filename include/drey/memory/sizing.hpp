@@ -19,7 +19,7 @@ inline std::size_t shard_count(std::size_t capacity, bool weighed) {
     const std::size_t entries = weighed ? capacity / usual_weight : capacity;
     const std::size_t useful = std::bit_floor(std::max<std::size_t>(entries / entries_a_shard, 1));
     const std::size_t threads = std::bit_ceil(std::max(std::thread::hardware_concurrency(), 1u));
-    return std::min({useful, 4 * threads, std::size_t{256}});
+    return std::min({useful, 16 * threads, std::size_t{256}});
 }
 
 /// How many entries a shard's table has room for at first. It grows by doubling beyond, and each
@@ -33,7 +33,7 @@ inline std::size_t first_entries(std::size_t capacity, bool weighed, std::size_t
     // Keys do not fall evenly into shards, and what was retired keeps its place for a while.
     const auto uneven =
         shards == 1 ? 0 : static_cast<std::size_t>(4 * std::sqrt(static_cast<double>(share)));
-    const std::size_t retired = std::clamp<std::size_t>(share / 16, 64, most_reclaimed_at_once);
+    const std::size_t retired = std::clamp<std::size_t>(share / 16, 64, most_retired);
     return share + uneven + retired;
 }
 

@@ -23,11 +23,13 @@ public:
     }
 
     void lock() noexcept {
-        if (!try_lock()) lock_slowly();
+        if (!try_lock()) [[unlikely]]
+            lock_slowly();
     }
 
     void unlock() noexcept {
-        if (state_.exchange(unlocked, std::memory_order_release) == contended) state_.notify_one();
+        if (state_.exchange(unlocked, std::memory_order_release) == contended) [[unlikely]]
+            wake_one();
     }
 
 private:
@@ -42,7 +44,9 @@ private:
 #endif
     }
 
-    void lock_slowly() noexcept {
+    [[gnu::noinline]] void wake_one() noexcept { state_.notify_one(); }
+
+    [[gnu::noinline]] void lock_slowly() noexcept {
         for (int i = 0; i < spins; ++i) {
             if (state_.load(std::memory_order_relaxed) == unlocked && try_lock()) return;
             pause();

@@ -111,6 +111,10 @@ public:
     /// Stores the value if the condition holds; whether it did.
     bool put(K&& key, V&& value, std::optional<Ttl> ttl, WriteIf condition) {
         const Hash h = hash(std::as_const(key));
+        if constexpr (Part::can_overwrite_at_once)
+            if (condition == WriteIf::always && expiry_.is_never(ttl) &&
+                overwrite_at_once(std::as_const(key), h, value))
+                return true;
         return put(std::move(key), std::move(value), h, ttl, condition, nullptr);
     }
 
@@ -140,6 +144,7 @@ public:
         const Hash h = hash(key);
         Part& shard = shard_of(h);
         Departures departures;
+        const typename Part::Shut shut(shard);
         const Slot s = shard.detach(
             key, h, expiry_.now(),
             [&](const Item& item) {
@@ -156,13 +161,13 @@ public:
             Slot slot;
             ~Retire() {
                 shard.retire(slot);
-                shard.reclaim();
+                shard.reclaim(Reclaim::all);
             }
         } retire{shard, s};
         Item& item = shard.item(s);
         if (options_.on_removal) notify(item, Removal::erased);
         for (;;) {
-            const typename Sync::Readers::Held held(readers_);
+            const auto held = readers_.held();
             if (!held.contains(&item)) return std::optional<V>(item.value.take());
             if constexpr (std::is_copy_constructible_v<V>) {
                 return std::optional<V>(item.value.get());
@@ -176,10 +181,15 @@ public:
     template <class Pred>
     std::size_t erase_if(Pred&& pred) {
         std::size_t erased = 0;
-        const struct ReclaimAll {  // also what was erased before pred threw
+        const struct AtTheEnd {  // also when pred throws
             Store& store;
-            ~ReclaimAll() { store.synchronize(); }
+            ~AtTheEnd() {
+                for (Part& shard : store.shards_) shard.open_gate();
+                store.synchronize();
+            }
         } at_the_end{*this};
+        for (Part& shard : shards_) shard.shut_gate();
+        readers_.await_writers();
         for (Part& shard : shards_) shard.doom_all();
         each_live([&](Part& shard, Slot s, const Item& item) {
             const auto& value = item.value.get();
@@ -188,7 +198,7 @@ public:
             if (!std::invoke(pred, item.key, value)) return;
             Departures departures;
             if (shard.erase_seen(seen, departures)) ++erased;
-            departures.reclaim_due = false;  // all at once, at the end
+            departures.reclaim = Reclaim::nothing;  // all at once, at the end
             finish(shard, departures);
         });
         return erased;
@@ -259,7 +269,22 @@ private:
         return found.item;
     }
 
-    /// The other half, for all cases. A function of its own, so that it costs hits no registers.
+    /// The fast half of `put`, for values that are changed in place, by the same conditions.
+    template <class Q>
+    [[gnu::always_inline]] bool overwrite_at_once(const Q& key, Hash h, V value) {
+        QuickGuard guard(readers_);
+        if (!guard) [[unlikely]]
+            return false;
+        Part& shard = shard_of(h);
+        const auto found = shard.look_at_home(guard, key, h);
+        if (found.item == nullptr || !shard.overwrite_at_once(guard, found, h, value)) return false;
+        counters_.own_overwrite(guard.lane());
+        shard.touch(found.slot, h);
+        return true;
+    }
+
+    /// The other half of `read`, for all cases. A function of its own, so that it costs hits no
+    /// registers.
     template <class Argument, class Use>
     [[gnu::noinline]] bool read_with_care(Argument key, Hash h, Use& use) {
         Part& shard = shard_of(h);

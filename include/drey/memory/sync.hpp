@@ -30,16 +30,19 @@ struct Shared {
             explicit QuickGuard(Readers& readers) noexcept
                 : HazardDomain::QuickGuard(readers.quick_.load(std::memory_order_relaxed)) {}
         };
-        struct Held : HazardDomain::Held {
-            explicit Held(Readers& readers) noexcept : HazardDomain::Held(*readers.domain_) {}
-        };
+        using Moment = HazardDomain::Moment;
+        Moment now() noexcept { return domain_->now(); }
+        bool fenced_since(Moment moment) const noexcept { return domain_->fenced_since(moment); }
+
+        using Held = HazardDomain::Held;
+        Held held() noexcept { return Held(*domain_); }
+        Held held_without_fence() noexcept { return Held::without_fence(*domain_); }
         bool held_by_me(const void* address) { return domain_->held_by_me(address); }
 
-        /// From now on no guard is quick: there is more to look at than quick look-ups do.
-        void take_care() noexcept {
-            if (quick_.load(std::memory_order_relaxed) == domain_)
-                quick_.store(this, std::memory_order_relaxed);
-        }
+        /// From now on no new guard is quick: there is more to look at than quick calls do.
+        void take_care() noexcept { quick_.store(this, std::memory_order_relaxed); }
+
+        void await_writers() noexcept { domain_->await_writers(); }
 
     private:
         HazardDomain* domain_;
@@ -82,19 +85,26 @@ struct Unshared {
             explicit QuickGuard(Readers& readers) noexcept
                 : Guard(readers), quick_(!readers.careful_) {}
             explicit operator bool() const noexcept { return quick_; }
+            void protect_to_write(const void* address) noexcept { protect(address); }
 
         private:
             const bool quick_;
         };
         void take_care() noexcept { careful_ = true; }
+        void await_writers() const noexcept {}
+
+        struct Moment {};
+        Moment now() const noexcept { return {}; }
+        bool fenced_since(Moment) const noexcept { return true; }
 
         struct Held {
-            explicit Held(const Readers& of) noexcept : readers(of) {}
             bool contains(const void* address) const noexcept {
                 return readers.held_by_me(address);
             }
             const Readers& readers;
         };
+        Held held() const noexcept { return {*this}; }
+        Held held_without_fence() const noexcept { return {*this}; }
         bool held_by_me(const void* address) const noexcept {
             for (const Guard* guard = innermost_; guard != nullptr; guard = guard->outer_)
                 if (guard->address_ == address) return true;

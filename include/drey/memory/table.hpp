@@ -38,14 +38,19 @@ public:
     /// Acquire: who sees the segment sees it made.
     const Segment<E>* newest() const noexcept { return newest_.load(std::memory_order_acquire); }
 
-    /// A search that found nothing can be believed if no entry changed places since before it: see
+    /// A search that found nothing can be believed if no entry was changing places meanwhile: see
     /// `replace`. Acquire: the search must not begin before this.
     std::uint64_t replacements() const noexcept {
         return replacements_.load(std::memory_order_acquire);
     }
     bool replaced_since(std::uint64_t before) const noexcept {
         detail::load_fence();
-        return replacements_.load(std::memory_order_relaxed) != before;
+        return before % 2 != 0 || replacements_.load(std::memory_order_relaxed) != before;
+    }
+
+    /// Whether s still shows a published entry with hash h, for who protects what it holds.
+    bool shows(Slot s, Hash h) const noexcept {
+        return segment_of(s).tag(s).load(std::memory_order_acquire) == tag_of(h);
     }
 
     /// The entry in s, and where it is. For who protects it, or holds the lock.
@@ -81,23 +86,32 @@ public:
     template <class Matches>
     Slot find(Hash h, Matches&& matches) const {
         const Tag tag = tag_of(h);
-        for (const Segment<E>* segment = &current(); segment != nullptr; segment = segment->older())
-            for (ProbePath path = segment->path(h);;) {
-                const TagGroup& tags = segment->tags(path.group());
-                for (auto found = tags.match(tag); found != 0; found &= found - 1) {
-                    const Slot s =
-                        segment->slot(path.group(), static_cast<unsigned>(std::countr_zero(found)));
-                    if (matches(std::as_const(*segment->address(s)))) return s;
+        for (const Segment<E>* segment = newest(); segment != nullptr; segment = segment->older()) {
+            std::uint32_t group = segment->home(h);
+            const auto find_here = [&] {
+                for (auto found = segment->tags(group).match(tag); found != 0; found &= found - 1) {
+                    const auto place = static_cast<unsigned>(std::countr_zero(found));
+                    if (matches(std::as_const(*segment->address(group, place))))
+                        return segment->slot(group, place);
                 }
-                if (!segment->overflows(path.group(), h) || !path.next()) break;
+                return no_slot;
+            };
+            if (const Slot s = find_here(); s != no_slot) return s;
+            if (!segment->overflows(group, h)) [[likely]]
+                continue;
+            for (ProbePath path = segment->path(h); segment->overflows(group, h) && path.next();) {
+                group = path.group();
+                if (const Slot s = find_here(); s != no_slot) return s;
             }
+        }
         return no_slot;
     }
 
     /// Makes sure that one more place can be taken. Throws std::bad_alloc, or std::length_error
     /// beyond 2^31 slots, and has then changed nothing.
     void reserve_one() {
-        if (current().has_room()) return;
+        if (current().has_room()) [[likely]]
+            return;
         for (const auto& segment : segments_)
             if (segment->has_room()) return;
         add_segment(end() / Segment<E>::group_places * 13);
@@ -105,6 +119,8 @@ public:
 
     /// Takes a place for an entry with hash h, which the caller makes there; one was reserved.
     Slot take(Hash h) noexcept {
+        if (current().has_room()) [[likely]]
+            return current().take(h);
         auto segment = segments_.rbegin();
         while (!(*segment)->has_room()) ++segment;
         return (*segment)->take(h);
@@ -122,15 +138,18 @@ public:
         --size_;
     }
 
-    /// Publishes `to` and withdraws `from`, of the same key. A look-up may pass by one before it is
-    /// there and reach the other when it is gone, so it is told: it has seen `from` withdrawn and
-    /// so, after a `load_fence`, the count, unless that was up before it began, and then so was
-    /// `to`.
+    /// Withdraws `from` and publishes `to`, of the same key. Never are both to be seen, or one who
+    /// has found the new value could find the old one after it. So for a moment there is neither,
+    /// and the count of replacements is odd: a look-up that finds nothing has, after a
+    /// `load_fence`, seen that if it has seen `from` withdrawn, unless the count was even again
+    /// before it began, and then so `to` was there.
     void replace(Slot from, Slot to, Hash h) noexcept {
-        segment_of(to).publish(to, h);
-        replacements_.store(replacements_.load(std::memory_order_relaxed) + 1,
-                            std::memory_order_release);
+        const std::uint64_t before = replacements_.load(std::memory_order_relaxed);
+        // Relaxed: the tag that is stored next is released.
+        replacements_.store(before + 1, std::memory_order_relaxed);
         segment_of(from).withdraw(from, h);
+        segment_of(to).publish(to, h);
+        replacements_.store(before + 2, std::memory_order_release);
     }
 
     /// Whether what readers are led by is what the entries make it; for tests. Linear.
@@ -144,17 +163,19 @@ public:
     }
 
 private:
-    Segment<E>& current() const noexcept { return *segments_.back(); }
+    /// Relaxed: for the holder of the lock, under which it changes.
+    Segment<E>& current() const noexcept {
+        return const_cast<Segment<E>&>(*newest_.load(std::memory_order_relaxed));
+    }
 
     const Segment<E>& segment_of(Slot s) const noexcept {
         const Segment<E>* segment = newest();
-        while (s < segment->first()) segment = segment->older();
+        while (s < segment->first()) [[unlikely]] segment = segment->older();
         return *segment;
     }
+    /// The segments are the table's own; only their readers see them as const.
     Segment<E>& segment_of(Slot s) noexcept {
-        auto segment = segments_.rbegin();
-        while (s < (*segment)->first()) ++segment;
-        return **segment;
+        return const_cast<Segment<E>&>(std::as_const(*this).segment_of(s));
     }
 
     [[gnu::noinline]] void add_segment(std::size_t entries) {
@@ -171,7 +192,7 @@ private:
     }
 
     std::atomic<const Segment<E>*> newest_{nullptr};
-    std::atomic<std::uint64_t> replacements_{0};
+    std::atomic<std::uint64_t> replacements_{0};         // begun and ended; odd in between
     std::vector<std::unique_ptr<Segment<E>>> segments_;  // oldest first
     std::size_t size_ = 0;
 };
