@@ -66,9 +66,17 @@ inline constexpr bool serves = requires {
     sizeof(typename Family::template Contender<Types>);
 };
 
+/// Whether a contender holds as many entries as its capacity says. What is sharded by hash and
+/// divides its capacity among the shards does not: it needs room to spare to hold all keys.
+template <class Contender>
+inline constexpr bool holds_its_capacity = requires {
+    requires Contender::holds_its_capacity;
+};
+
 template <class Types, class Backend = drey::DefaultPolicy>
 class Drey {
 public:
+    static constexpr bool holds_its_capacity = true;
     using View = typename Types::View;
 
     explicit Drey(const Setup& setup, drey::Ttl ttl = drey::never)

@@ -156,8 +156,9 @@ constexpr std::size_t shuffled(std::size_t i) noexcept { return i * 0x9e3779b1 %
 template <Workload workload, class Types, class Contender>
 Outcome race(const Streams<Types>& streams, unsigned threads) {
     constexpr bool read_only = !writes(workload);
-    // What is sharded by hash does not fill up evenly.
-    constexpr std::size_t capacity = read_only ? key_count + key_count / 4 : bounded_capacity;
+    constexpr std::size_t capacity = !read_only                      ? bounded_capacity
+                                     : holds_its_capacity<Contender> ? key_count
+                                                                     : key_count + key_count / 4;
     Contender contender(Setup{.capacity = capacity, .threads = threads, .read_only = read_only});
     const auto loads = [&]() -> std::uint64_t {
         if constexpr (requires { contender.loads(); }) {

@@ -317,9 +317,10 @@ public:
         return backend_.status();
     }
 
-    /// Destroys what has left the cache and nobody is reading any more. A value that was evicted or
-    /// overwritten may otherwise live on for a little, at most a 16th of the entries and 256 a
-    /// shard.
+    /// Destroys what has left the cache, but for what somebody is reading, what a listener is being
+    /// told of, and what another thread is destroying at this moment. Without it, what was evicted
+    /// or overwritten may live on for a little: a 16th of the entries, at most 256 a shard, and
+    /// with a weigher a 16th of the capacity and one entry.
     void synchronize() {
         static_assert(
             requires(Impl & impl) { impl.synchronize(); },
