@@ -165,12 +165,12 @@ TEST_CASE("a value that is put while another is taken is taken or stays", "[conc
         number = value.value_or(0);
         return value.has_value();
     };
-    nothing_is_lost_to<drey::S3Fifo>(ops(20'000), take);
-    nothing_is_lost_to<drey::Lru>(ops(20'000), take);
+    nothing_is_lost_to<drey::S3Fifo>(ops(1'500), take);
+    nothing_is_lost_to<drey::Lru>(ops(1'500), take);
 }
 
 TEST_CASE("an update that removes a value has seen the one that it removes", "[concurrent]") {
-    nothing_is_lost_to<drey::S3Fifo>(ops(20'000), [](auto& cache, std::uint64_t& number) {
+    nothing_is_lost_to<drey::S3Fifo>(ops(1'500), [](auto& cache, std::uint64_t& number) {
         cache.update(1, [&](std::optional<std::uint64_t> old) {
             number = old.value_or(0);
             return std::optional<std::uint64_t>();
@@ -181,7 +181,7 @@ TEST_CASE("an update that removes a value has seen the one that it removes", "[c
 
 TEST_CASE("an update that changes a value has seen the one that it changes", "[concurrent]") {
     // Each adds a million, the puts begin anew: what was put last is at least added to.
-    nothing_is_lost_to<drey::S3Fifo>(ops(20'000), [](auto& cache, std::uint64_t& number) {
+    nothing_is_lost_to<drey::S3Fifo>(ops(1'500), [](auto& cache, std::uint64_t& number) {
         cache.update(1, [&](std::optional<std::uint64_t> old) {
             number = old.value_or(0) % 1'000'000;
             return old ? std::optional(*old + 1'000'000) : old;
@@ -196,7 +196,7 @@ TEST_CASE("erase_if removes no value that it did not ask about", "[concurrent]")
     Failures wrong;
     in_threads(2, [&](std::size_t thread) {
         if (thread == 0) {
-            for (std::uint64_t i = 1; i < ops(20'000); i += 2) {
+            for (std::uint64_t i = 1; i < ops(1'500); i += 2) {
                 cache.put(1, i);
                 cache.put(1, i + 1);
                 wrong.expect(cache.get(1) == i + 1);

@@ -147,6 +147,20 @@ public:
         const void* unused_;  // what the cell held
     };
 
+    /// What protects for a quick guard, to be passed by value. Must not outlive it.
+    class Hand {
+    public:
+        void protect(const void* address) const noexcept {
+            cell_->store(address, std::memory_order_release);
+            std::atomic_signal_fence(std::memory_order_seq_cst);
+        }
+
+    private:
+        friend class HazardDomain;
+        explicit Hand(Cell& cell) noexcept : cell_(&cell) {}
+        Cell* cell_;
+    };
+
     /// A guard in two loads and two stores, for the common case: the thread used this domain last,
     /// has no other guard, needs no fence and has a lane below `own_lanes()`. False where that is
     /// not so. It must protect before it lets other code run that may use guards.
@@ -164,10 +178,8 @@ public:
 
         explicit operator bool() const noexcept { return is_mine_; }
         std::size_t lane() const noexcept { return record_->lane; }
-        void protect(const void* address) noexcept {
-            record_->cells[0].store(address, std::memory_order_release);
-            std::atomic_signal_fence(std::memory_order_seq_cst);
-        }
+        Hand hand() const noexcept { return Hand(record_->cells[0]); }
+        void protect(const void* address) noexcept { hand().protect(address); }
 
         /// As `protect`, and lets `await_writers` know that the caller is about to change what is
         /// there, if a check made afterwards allows it. The address must be even.

@@ -16,10 +16,10 @@
 namespace drey {
 
 /// No more than this many entries of a shard wait to be reclaimed, but for those that are read.
-inline constexpr std::size_t most_retired = 2 * SlotPile::at_hand;
+inline constexpr std::size_t most_retired = 2 * retired_batch;
 
 /// Whether it is time, after an entry left for `cause`: when a 32nd of what is live was retired
-/// lately, or half of `most_retired`, or a 16th of `allowance` by weight, so that the memory beyond
+/// lately, or a batch, or a 16th of `allowance` by weight, so that the memory beyond
 /// the capacity stays small and each fence serves many; at once what the user removed, so that its
 /// destructor has run when the call returns; and always, where that costs nothing.
 template <class Item, class Sync, class Retired>
@@ -31,53 +31,42 @@ Reclaim reclaim_due(Removal cause, const Retired& retired, std::size_t live, Wei
     if (!Sync::is_shared) return Reclaim::all;
     if (!trivial && (cause == Removal::erased || cause == Removal::cleared)) return Reclaim::all;
     if (weighed && retired.weight > allowance / 16) return Reclaim::all;
-    return retired.recent() >= std::clamp(live / 32, least, most_retired / 2) ? Reclaim::some
-                                                                              : Reclaim::nothing;
+    return retired.recent() >= std::clamp(live / 32, least, retired_batch) ? Reclaim::some
+                                                                           : Reclaim::nothing;
 }
 
 /// Destroys retired entries that no reader protects and frees their slots. Never waits for readers:
 /// what is protected stays for the next time. Destructors run outside the lock.
 ///
-/// `some` are those for whom another thread has made the fence that they wait for; the others begin
-/// to wait. Only if nobody has, it makes one itself, and then reclaims all.
+/// `some` is the batch that waits, if another thread has made the fence that it waits for, and the
+/// next one begins to wait. If nobody has made one, this does, and then reclaims all.
 template <class Item, class Sync, class Retired>
-void reclaim(Reclaim how_many, Retired& retired, Table<Item>& table, typename Sync::Mutex& mutex,
+void reclaim(Reclaim how_much, Retired& retired, Table<Item>& table, typename Sync::Mutex& mutex,
              typename Sync::Readers& readers) noexcept {
-    const auto destroy_unless_held = [&](auto& batch, std::size_t count, const auto& held) {
-        const auto free = std::partition(batch.begin(), batch.begin() + count,
-                                         [&](Slot s) { return !held.contains(table.address(s)); });
-        std::for_each(batch.begin(), free, [&](Slot s) { std::destroy_at(table.address(s)); });
-        const std::lock_guard lock(mutex);
-        std::for_each(batch.begin(), free, [&](Slot s) { table.give_back(s); });
-        std::for_each(free, batch.begin() + count, [&](Slot s) { retired.add(s); });
-    };
-    std::array<Slot, SlotPile::at_hand> batch;
-    for (std::size_t left = ~std::size_t{0}; left > 0;) {
+    typename Retired::Batch batch;
+    typename Retired::Pass pass;
+    do {
         std::size_t count = 0;
         bool fenced = false;
         {
             const std::lock_guard lock(mutex);
             retired.weight = 0;
-            // Those that are held come back: each is looked at once.
-            left = std::min(left, retired.size());
-            fenced = !retired.waiting().empty() && readers.fenced_since(retired.since());
-            if (retired.waiting().empty() && retired.size() != 0) {
-                retired.wait(readers.now());
-                if (how_many == Reclaim::some) return;
-            }
-            if (how_many == Reclaim::some && !fenced) how_many = Reclaim::all;
-            count = retired.waiting().take_some(batch);
-            left -= std::min(left, count);
+            fenced = retired.is_any_waiting() && readers.fenced_since(retired.since());
+            if (how_much == Reclaim::some && retired.is_any_waiting() && !fenced)
+                how_much = Reclaim::all;
+            count = retired.take_waiting(batch);
+            if (how_much == Reclaim::some) retired.wait(readers.now());
+            if (how_much == Reclaim::all && count == 0) count = pass.take(retired, batch);
         }
         if (count == 0) return;
-        destroy_unless_held(batch, count, fenced ? readers.held_without_fence() : readers.held());
-        if (how_many == Reclaim::some && fenced) {
-            const std::lock_guard lock(mutex);
-            if (!retired.waiting().empty()) continue;
-            if (retired.size() != 0) retired.wait(readers.now());
-            return;
-        }
-    }
+        const auto held = fenced ? readers.held_without_fence() : readers.held();
+        const auto free = std::partition(batch.begin(), batch.begin() + count,
+                                         [&](Slot s) { return !held.contains(table.address(s)); });
+        std::for_each(batch.begin(), free, [&](Slot s) { std::destroy_at(table.address(s)); });
+        const std::lock_guard lock(mutex);
+        std::for_each(batch.begin(), free, [&](Slot s) { table.give_back(s); });
+        std::for_each(free, batch.begin() + count, [&](Slot s) { retired.keep(s); });
+    } while (how_much == Reclaim::all);
 }
 
 }  // namespace drey

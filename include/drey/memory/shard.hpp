@@ -53,12 +53,16 @@ public:
         Slot slot = no_slot;
     };
 
-    /// Finds and protects the key's entry where most are: in the home group of the newest segment.
-    /// What is not there may be elsewhere. Lock-free. Throws what the key's equality throws.
-    template <class AnyGuard, class Q>
-    [[gnu::always_inline]] Found look_at_home(AnyGuard& guard, const Q& key, Hash h) const {
+    /// Finds and protects the key's entry where most are: in the newest segment. What is not there
+    /// may be elsewhere. Lock-free. Throws what the key's equality throws.
+    template <class Hand, class Argument>
+    [[gnu::always_inline]] Found look_at_once(Hand hand, Argument key, Hash h) const {
         const auto& segment = *state_.table.newest();
-        return look_in(segment, segment.home(h), guard, key, tag_of(h));
+        const std::uint32_t home = segment.home(h);
+        if (const Found found = look_in(segment, home, hand, key, tag_of(h)); found.item != nullptr)
+            [[likely]]
+            return found;
+        return segment.overflows(home, h) ? look_beyond<Hand, Argument>(hand, key, h) : Found{};
     }
 
     /// Finds the key's entry and protects it. What is there is found without a lock; who finds
@@ -380,11 +384,24 @@ private:
     static constexpr std::size_t most_at_once = 256;
     static constexpr std::int64_t no_time = std::numeric_limits<std::int64_t>::min();
 
+    /// Goes on from the home group of the newest segment to its end. All by value, and not inlined,
+    /// so that nothing need be in memory for its sake.
+    template <class Hand, class Argument>
+    [[gnu::noinline]] Found look_beyond(Hand hand, Argument key, Hash h) const {
+        const auto& segment = *state_.table.newest();
+        ProbePath path = segment.path(h);
+        while (segment.overflows(path.group(), h) && path.next()) {
+            const Found found = look_in(segment, path.group(), hand, key, tag_of(h));
+            if (found.item != nullptr) return found;
+        }
+        return {};
+    }
+
     /// Looks for the key in one group. Inlined by force: a look-up that stays in registers is most
     /// of a fast hit.
-    template <class AnyGuard, class Q>
+    template <class Protects, class Q>
     [[gnu::always_inline]] Found look_in(const Segment<Item>& segment, std::uint32_t group,
-                                         AnyGuard& guard, const Q& key, Tag tag) const {
+                                         Protects& guard, const Q& key, Tag tag) const {
         const TagGroup& tags = segment.tags(group);
         for (auto found = tags.match(tag); found != 0; found &= found - 1) {
             const auto place = static_cast<unsigned>(std::countr_zero(found));

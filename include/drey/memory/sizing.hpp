@@ -34,7 +34,8 @@ inline std::size_t first_entries(std::size_t capacity, bool weighed, std::size_t
     const auto uneven =
         shards == 1 ? 0 : static_cast<std::size_t>(4 * std::sqrt(static_cast<double>(share)));
     const std::size_t retired = std::clamp<std::size_t>(share / 16, 64, most_retired);
-    return share + uneven + retired;
+    // The table takes a twelfth more than it is made for before it grows.
+    return std::max(share, (share + uneven + retired) / 13 * 12 + 1);
 }
 
 }  // namespace drey::detail

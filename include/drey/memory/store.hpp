@@ -37,6 +37,7 @@ class Store : public Shards<K, V, Policy, Hasher, Equal, Sync> {
     using typename Base::Item;
     using typename Base::Part;
     using QuickGuard = typename Sync::Readers::QuickGuard;
+    using Hand = typename Sync::Readers::Hand;
 
 public:
     using Base::Base;
@@ -253,15 +254,15 @@ public:
     }
 
 private:
-    /// The fast half of `read`, for what most hits are: the key is in its home group, no entry ever
-    /// had a deadline, and the caller is not in the middle of another call. The entry, if that was
-    /// so; else nothing has happened.
+    /// The fast half of `read`, for what most hits are: the key is in the newest segment, no entry
+    /// ever had a deadline, and the caller is not in the middle of another call. The entry, if that
+    /// was so; else nothing has happened.
     template <class Q>
     [[gnu::always_inline]] const Item* hit_at_once(QuickGuard& guard, const Q& key, Hash h) {
         if (!guard) [[unlikely]]
             return nullptr;
         Part& shard = shard_of(h);
-        const auto found = shard.look_at_home(guard, key, h);
+        const auto found = shard.template look_at_once<Hand, AsArgument<Q>>(guard.hand(), key, h);
         if (found.item != nullptr) [[likely]] {
             counters_.own_hit(guard.lane());
             shard.touch(found.slot, h);
@@ -276,7 +277,7 @@ private:
         if (!guard) [[unlikely]]
             return false;
         Part& shard = shard_of(h);
-        const auto found = shard.look_at_home(guard, key, h);
+        const auto found = shard.template look_at_once<Hand, AsArgument<Q>>(guard.hand(), key, h);
         if (found.item == nullptr || !shard.overwrite_at_once(guard, found, h, value)) return false;
         counters_.own_overwrite(guard.lane());
         shard.touch(found.slot, h);

@@ -26,6 +26,7 @@ struct Shared {
         struct Guard : HazardDomain::Guard {
             explicit Guard(Readers& readers) : HazardDomain::Guard(*readers.domain_) {}
         };
+        using Hand = HazardDomain::Hand;
         struct QuickGuard : HazardDomain::QuickGuard {
             explicit QuickGuard(Readers& readers) noexcept
                 : HazardDomain::QuickGuard(readers.quick_.load(std::memory_order_relaxed)) {}
@@ -81,7 +82,16 @@ struct Unshared {
             const Guard* outer_;
             const void* address_ = nullptr;
         };
+        class Hand {
+        public:
+            explicit Hand(Guard& guard) noexcept : guard_(&guard) {}
+            void protect(const void* address) const noexcept { guard_->protect(address); }
+
+        private:
+            Guard* guard_;
+        };
         struct QuickGuard : Guard {
+            Hand hand() noexcept { return Hand(*this); }
             explicit QuickGuard(Readers& readers) noexcept
                 : Guard(readers), quick_(!readers.careful_) {}
             explicit operator bool() const noexcept { return quick_; }

@@ -16,6 +16,15 @@
 
 namespace drey {
 
+namespace detail {
+
+/// Six of seven places in use: then four keys in five live in their home group.
+inline std::size_t groups_for(std::size_t entries) {
+    return (entries * 7 + 6 * TagGroup::places - 1) / (6 * TagGroup::places);
+}
+
+}  // namespace detail
+
 /// Key hash -> entry, for one shard: readers look up without a lock while one writer, under the
 /// shard's lock, adds and removes. The number of the place where an entry lies is its slot.
 ///
@@ -114,7 +123,7 @@ public:
             return;
         for (const auto& segment : segments_)
             if (segment->has_room()) return;
-        add_segment(end() / Segment<E>::group_places * 13);
+        add_segment(end() / 7 * 6);
     }
 
     /// Takes a place for an entry with hash h, which the caller makes there; one was reserved.
@@ -180,9 +189,8 @@ private:
 
     [[gnu::noinline]] void add_segment(std::size_t entries) {
         constexpr std::size_t places = Segment<E>::group_places;
-        const Slot first = segments_.empty() ? 0 : current().end();
-        // 13 of 16 places in use: then few keys live outside their home.
-        const std::size_t groups = (entries + 12) / 13;
+        const Slot first = segments_.empty() ? 0 : static_cast<Slot>(end());
+        const std::size_t groups = detail::groups_for(entries);
         if (first + groups * places >= most_slots)
             throw std::length_error("drey: more than 2^31 entries in a shard");
         segments_.reserve(segments_.size() + 1);
