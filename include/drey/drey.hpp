@@ -5,6 +5,7 @@
 #include "drey/cache.hpp"
 #include "drey/error.hpp"
 #include "drey/fwd.hpp"
+#include "drey/key.hpp"
 #include "drey/memoize.hpp"
 #include "drey/policy/fifo.hpp"
 #include "drey/policy/lfu.hpp"

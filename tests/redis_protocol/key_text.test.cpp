@@ -91,7 +91,8 @@ TEST_CASE("numbers and enumerators are decimal") {
     CHECK(key_text(std::int8_t{-128}) == "-128");
     CHECK(key_text(std::uint8_t{255}) == "255");
     CHECK(key_text(std::int16_t{-32768}) == "-32768");
-    CHECK(key_text('A') == "65");
+    CHECK(key_text('A') == "A");
+    CHECK(key_text(static_cast<signed char>(65)) == "65");
     CHECK(key_text(true) == "1");
     CHECK(key_text(false) == "0");
     CHECK(key_text(Colour::green) == "200");

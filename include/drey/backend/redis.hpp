@@ -33,8 +33,9 @@ template <class Codec, class K, class V>
 struct BackendOf<Redis<Codec>, K, V> {
     static_assert((check_types<K, V>(), check_codec<Codec, V>(), true));
     static_assert(has_key_text<K>,
-                  "drey: keys outside this process are text: use strings, integers, enums, pairs "
-                  "or tuples of these, or write a function to_key(const T&) beside the key type");
+                  "drey: keys outside this process are text: use strings, numbers, enums, "
+                  "optionals, pairs or tuples of these, or write a function to_key(const T&) "
+                  "beside the key type");
 
     using type = redis::Store<K, V, Codec>;
     using Options = RedisOptions;
