@@ -18,3 +18,5 @@
 #include "drey/policy/sieve.hpp"
 #include "drey/policy/slot_rings.hpp"
 #include "drey/version.hpp"
+#include "drey/writing/write_around.hpp"
+#include "drey/writing/write_through.hpp"
