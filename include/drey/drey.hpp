@@ -19,4 +19,5 @@
 #include "drey/policy/slot_rings.hpp"
 #include "drey/version.hpp"
 #include "drey/writing/write_around.hpp"
+#include "drey/writing/write_behind.hpp"
 #include "drey/writing/write_through.hpp"

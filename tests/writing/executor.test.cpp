@@ -1,0 +1,197 @@
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "drey/cache.hpp"
+#include "drey/writing/write_behind.hpp"
+#include "support/catch.hpp"
+#include "support/threads.hpp"
+#include "writing/fake_database.hpp"
+
+using namespace std::chrono_literals;
+using Log = std::vector<std::string>;
+using Task = std::function<void()>;
+
+namespace {
+
+struct Fixture {
+    drey::ManualClock clock;
+    FakeDatabase database;
+    drey::Cache<int, std::string> cache{{.capacity = 100}};
+    std::vector<Task> tasks;
+
+    drey::WriteBehindOptions<int, std::string> options(std::function<void(Task)> executor) {
+        return {.on_failure = [](const auto&) {},
+                .flush_every = 10s,
+                .max_batch = 2,
+                .clock = clock,
+                .executor = std::move(executor),
+                .own_thread = false};
+    }
+    auto behind() {
+        return drey::write_behind(cache, database.batch_writer(),
+                                  options([this](Task task) { tasks.push_back(std::move(task)); }));
+    }
+};
+
+}  // namespace
+
+TEST_CASE(
+    "the executor is given one task at a time, when something is due, and the task writes it") {
+    Fixture f;
+    auto behind = f.behind();
+    behind.put(1, "a");
+    behind.poll();
+    CHECK(f.tasks.empty());
+    f.clock.advance(10s);
+    behind.poll();
+    behind.poll();
+    REQUIRE(f.tasks.size() == 1);
+    CHECK(f.database.log().empty());
+    f.tasks[0]();
+    CHECK(f.database.log() == Log{"1=a"});
+    behind.poll();
+    CHECK(f.tasks.size() == 1);
+    behind.put(2, "b");
+    behind.put(3, "c");  // a full batch needs no poll
+    REQUIRE(f.tasks.size() == 2);
+    behind.put(4, "d");
+    behind.put(5, "e");
+    f.tasks[1]();
+    CHECK(f.tasks.size() == 2);
+    CHECK(f.database.log() == Log{"1=a", "2=b", "3=c", "4=d", "5=e"});
+}
+
+TEST_CASE("a task that is run twice, or when all has been written, does nothing") {
+    Fixture f;
+    auto behind = f.behind();
+    behind.put(1, "a");
+    behind.put(2, "b");
+    REQUIRE(f.tasks.size() == 1);
+    behind.flush();
+    f.tasks[0]();
+    f.tasks[0]();
+    CHECK(f.database.batches.size() == 1);
+}
+
+TEST_CASE("flush and destruction do not wait for an executor, whose task then does nothing") {
+    Fixture f;
+    {
+        auto behind = f.behind();
+        behind.put(1, "a");
+        behind.put(2, "b");
+        behind.flush();
+        CHECK(f.database.log() == Log{"1=a", "2=b"});
+        behind.put(3, "c");
+    }
+    CHECK(f.database.log() == Log{"1=a", "2=b", "3=c"});
+    REQUIRE_FALSE(f.tasks.empty());
+    for (auto& task : f.tasks) task();
+    CHECK(f.database.batches.size() == 2);
+}
+
+TEST_CASE("an executor may run the task at once") {
+    Fixture f;
+    auto behind = drey::write_behind(f.cache, f.database.batch_writer(),
+                                     f.options([](const Task& task) { task(); }));
+    behind.put(1, "a");
+    CHECK(f.database.log().empty());
+    behind.put(2, "b");
+    CHECK(f.database.log() == Log{"1=a", "2=b"});
+}
+
+TEST_CASE("an executor that throws is counted and asked again") {
+    Fixture f;
+    bool refuses = true;
+    auto behind = drey::write_behind(f.cache, f.database.batch_writer(), f.options([&](Task task) {
+        if (refuses) throw std::runtime_error("full");
+        f.tasks.push_back(std::move(task));
+    }));
+    behind.put(1, "a");
+    behind.put(2, "b");
+    behind.poll();
+    CHECK(behind.stats().refusals == 2);
+    refuses = false;
+    behind.poll();
+    REQUIRE(f.tasks.size() == 1);
+    f.tasks[0]();
+    CHECK(f.database.log() == Log{"1=a", "2=b"});
+}
+
+TEST_CASE("its own thread writes without being asked, once it is due", "[concurrent]") {
+    support::Gate wrote;
+    FakeDatabase database;
+    database.before_batch = [&] { wrote.open(); };
+    drey::Cache<int, std::string> cache{{.capacity = 100}};
+    auto behind = drey::write_behind(cache, database.batch_writer(),
+                                     {.on_failure = [](const auto&) {}, .flush_every = 1ms});
+    behind.put(1, "a");
+    wrote.wait();
+    behind.flush();
+    CHECK(database.log() == Log{"1=a"});
+}
+
+TEST_CASE("its own thread tries again without being asked", "[concurrent]") {
+    support::Gate wrote;
+    std::atomic<int> attempts = 0;
+    drey::Cache<int, int> cache{{.capacity = 100}};
+    auto behind = drey::write_behind(
+        cache,
+        [&](std::span<const drey::Write<int, int>>) {
+            if (++attempts < 3) throw FakeDatabase::Down();
+            wrote.open();
+        },
+        {.on_failure = [](const auto&) {}, .flush_every = 0s, .retry = {.first_delay = 1ms}});
+    behind.put(1, 1);
+    wrote.wait();
+    CHECK(behind.flush().empty());
+    CHECK(attempts == 3);
+}
+
+TEST_CASE("its own thread watches the clock for an executor", "[concurrent]") {
+    support::Gate wrote;
+    FakeDatabase database;
+    database.before_batch = [&] { wrote.open(); };
+    drey::Cache<int, std::string> cache{{.capacity = 100}};
+    std::thread runner;
+    {
+        auto behind = drey::write_behind(
+            cache, database.batch_writer(),
+            {.on_failure = [](const auto&) {},
+             .flush_every = 1ms,
+             .executor = [&](Task task) { runner = std::thread(std::move(task)); }});
+        behind.put(1, "a");
+        wrote.wait();
+    }
+    runner.join();
+    CHECK(database.log() == Log{"1=a"});
+}
+
+TEST_CASE("destruction waits for the task that is writing", "[concurrent]") {
+    support::Gate writing;
+    std::atomic<bool> wrote = false;
+    drey::Cache<int, int> cache{{.capacity = 100}};
+    std::thread runner;
+    {
+        auto behind = drey::write_behind(
+            cache,
+            [&](std::span<const drey::Write<int, int>>) {
+                writing.open();
+                for (int i = 0; i < 1000; ++i) std::this_thread::yield();
+                wrote = true;
+            },
+            {.on_failure = [](const auto&) {},
+             .flush_every = 0s,
+             .executor = [&](Task task) { runner = std::thread(std::move(task)); },
+             .own_thread = false});
+        behind.put(1, 1);
+        writing.wait();
+    }
+    CHECK(wrote);
+    runner.join();
+}
