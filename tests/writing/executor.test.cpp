@@ -123,6 +123,22 @@ TEST_CASE("an executor that throws is counted and asked again") {
     CHECK(f.database.log() == Log{"1=a", "2=b"});
 }
 
+TEST_CASE("an executor that drops its task is counted and asked again") {
+    Fixture f;
+    auto behind = f.behind();
+    behind.put(1, "a");
+    behind.put(2, "b");
+    REQUIRE(f.tasks.size() == 1);
+    f.tasks.clear();
+    CHECK(behind.stats().refusals == 1);
+    behind.poll();
+    REQUIRE(f.tasks.size() == 1);
+    f.tasks[0]();
+    f.tasks.clear();
+    CHECK(behind.stats().refusals == 1);
+    CHECK(f.database.log() == Log{"1=a", "2=b"});
+}
+
 TEST_CASE("its own thread writes without being asked, once it is due", "[concurrent]") {
     support::Gate wrote;
     FakeDatabase database;
@@ -170,6 +186,33 @@ TEST_CASE("its own thread watches the clock for an executor", "[concurrent]") {
     }
     runner.join();
     CHECK(database.log() == Log{"1=a"});
+}
+
+TEST_CASE("its own thread asks an executor again that refused, or dropped the task",
+          "[concurrent]") {
+    support::Gate wrote;
+    FakeDatabase database;
+    database.before_batch = [&] { wrote.open(); };
+    drey::Cache<int, std::string> cache{{.capacity = 100}};
+    std::thread runner;
+    std::atomic<int> asked = 0;
+    {
+        auto behind = drey::write_behind(cache, database.batch_writer(),
+                                         {.on_failure = [](const auto&) {},
+                                          .flush_every = 1ms,
+                                          .executor =
+                                              [&](Task task) {
+                                                  if (++asked == 1)
+                                                      throw std::runtime_error("full");
+                                                  if (asked == 3)
+                                                      runner = std::thread(std::move(task));
+                                              }});
+        behind.put(1, "a");
+        wrote.wait();
+        CHECK(behind.stats().refusals == 2);
+    }
+    runner.join();
+    CHECK(asked == 3);
 }
 
 TEST_CASE("destruction waits for the task that is writing", "[concurrent]") {

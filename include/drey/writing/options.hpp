@@ -22,8 +22,9 @@ enum class WhenFull {
 template <class K, class V>
 struct WriteBehindOptions {
     /// Told of each write that was given up, on the thread that tried it last, outside locks.
-    /// Required, since nobody else would notice; must not write through the object while that is
-    /// destroyed. Exceptions are swallowed and counted.
+    /// Required, since nobody else would notice. May write through the object (by `try_put`, since
+    /// waiting for room would be for itself), but not while that is destroyed. Exceptions are
+    /// swallowed and counted.
     std::function<void(const WriteFailure<K, V>&)> on_failure = {};
 
     /// The most that a write waits for others to share its batch; counted, for a key that is being

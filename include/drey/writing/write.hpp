@@ -90,7 +90,7 @@ struct WriteStats {
     std::uint64_t pending = 0;   ///< now: not yet any of these
     std::uint64_t retried = 0;   ///< attempts that failed and were not the last
     std::uint64_t batches = 0;   ///< calls of the batch writer
-    std::uint64_t refusals = 0;  ///< exceptions out of `executor`, swallowed; it is asked again
+    std::uint64_t refusals = 0;  ///< tasks that `executor` threw out or dropped; it is asked again
     std::uint64_t handler_failures = 0;  ///< exceptions out of `on_failure`, swallowed
 };
 

@@ -89,7 +89,8 @@ public:
 
     // ---- reading -------------------------------------------------------------------------------
 
-    /// The queued value, or else the cache's. Nothing if the key is queued to be erased.
+    /// The queued value, whatever its TTL, or else the cache's. Nothing if the key is queued to be
+    /// erased. The cache does not count, nor its policy see, what the queue answers.
     std::optional<V> get(const K& key) {
         if (const Pending queued = worker_.look(key)) return queued->value;
         return cache_.get(key);

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -204,6 +205,30 @@ private:
         WriteWorker* owner = nullptr;
     };
 
+    /// What an executor runs, or drops: so may one do that is shut down.
+    struct Task {
+        explicit Task(std::shared_ptr<Shared> s) : shared(std::move(s)) {}
+        Task(const Task&) = delete;
+        Task& operator=(const Task&) = delete;
+        ~Task() {
+            const Lock lock(shared->mutex);
+            if (!has_begun && shared->owner != nullptr) shared->owner->was_dropped();
+        }
+
+        void run() {
+            Lock lock(shared->mutex);
+            has_begun = true;
+            WriteWorker* const owner = shared->owner;
+            if (owner == nullptr || owner->stopped_) return;
+            owner->is_scheduled_ = false;
+            owner->write_due(lock);
+            owner->watcher_.notify_all();  // it left the queue to us
+        }
+
+        const std::shared_ptr<Shared> shared;
+        bool has_begun = false;
+    };
+
     /// One call of `flush`, as those who give up writes see it.
     struct Flush {
         const Number before;
@@ -353,24 +378,24 @@ private:
         if (busy_ || is_scheduled_ || !is_due()) return;
         is_scheduled_ = true;
         lock.unlock();
-        bool refused = false;
+        std::shared_ptr<Task> task;
         try {
-            options_.executor([shared = shared_] {
-                Lock task_lock(shared->mutex);
-                WriteWorker* const owner = shared->owner;
-                if (owner == nullptr || owner->stopped_) return;
-                owner->is_scheduled_ = false;
-                owner->write_due(task_lock);
-                owner->watcher_.notify_all();  // it left the queue to us
-            });
-        } catch (...) {
-            refused = true;
+            task = std::make_shared<Task>(shared_);
+            options_.executor([task] { task->run(); });
+        } catch (...) {  // the task knows whether it has been dropped
         }
+        const bool was_made = task != nullptr;
+        task.reset();
         lock.lock();
-        if (refused) {
-            is_scheduled_ = false;
-            ++refusals_;
-        }
+        if (!was_made) was_dropped();
+    }
+
+    /// Nobody will run the task; who did that is not to be pestered.
+    void was_dropped() {
+        is_scheduled_ = false;
+        ++refusals_;
+        ask_again_ = deadline_after(options_.clock.now(), 100'000'000);
+        watcher_.notify_all();
     }
 
     /// The life of our thread.
@@ -384,12 +409,11 @@ private:
                 } else if (!options_.executor) {
                     write_due(lock);
                     continue;
+                } else if (options_.clock.now() < ask_again_) {
+                    next = ask_again_;
                 } else {
-                    const std::uint64_t refusals = refusals_;
                     schedule(lock);
-                    if (refusals_ == refusals) continue;
-                    // An executor that is full or has been shut down is not to be pestered.
-                    next = deadline_after(options_.clock.now(), 100'000'000);
+                    continue;
                 }
             }
             std::size_t ignored = 0;
@@ -439,6 +463,7 @@ private:
     std::thread::id busy_thread_;
     bool is_reporting_ = false;  // of what was given up in it
     bool is_scheduled_ = false;  // the executor has a task that has not begun
+    std::int64_t ask_again_ = std::numeric_limits<std::int64_t>::min();  // after it was dropped
     std::uint64_t refusals_ = 0;
     std::uint64_t handler_failures_ = 0;
 
