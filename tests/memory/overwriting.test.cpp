@@ -1,3 +1,4 @@
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <utility>
 
 #include "drey/cache.hpp"
+#include "drey/policy/fifo.hpp"
 #include "drey/policy/lru.hpp"
 #include "drey/policy/s3_fifo.hpp"
 #include "support/catch.hpp"
@@ -77,6 +79,31 @@ TEST_CASE("who acts on the value that it finds waits for whoever is overwriting 
         }
         other.join();
         CHECK(done);
+    }
+}
+
+TEST_CASE("an entry of odd size is protected as any other, and taken for no writer's") {
+    struct Chars {
+        std::array<char, 16> text;
+    };
+    drey::Cache<std::uint8_t, Chars, drey::Fifo> cache{{.capacity = 64, .shards = 1}};
+    drey::Cache<int, int> other{{.capacity = 64}};
+    for (int i = 0; i < 30; ++i) {
+        Chars value{};
+        value.text.fill(static_cast<char>('a' + i % 26));
+        cache.put(static_cast<std::uint8_t>(i), value);
+    }
+    for (int i = 0; i < 30; ++i) {
+        const auto key = static_cast<std::uint8_t>(i);
+        cache.visit(key, [&](const Chars& seen) {
+            const Chars before = seen;
+            cache.erase(key);
+            cache.synchronize();
+            for (int n = 0; n < 200; ++n) cache.put(static_cast<std::uint8_t>(100 + n % 100), {});
+            CHECK(seen.text == before.text);
+            other.put(1, 1);
+            CHECK(other.take(1) == 1);  // waits for writers, and the visitor is none
+        });
     }
 }
 

@@ -66,9 +66,9 @@ private:
     std::atomic<V> value_;
 };
 
-/// What is stored for a key.
+/// What is stored for a key. At an even address, as hazards require.
 template <class K, class V, bool KeepsHash>
-struct Entry {
+struct alignas(K) alignas(ValueCell<V>) alignas(2) Entry {
     Entry(K&& k, V&& v, Hash h) : key(std::move(k)), value(std::move(v)), hash(h) {}
 
     K key;
@@ -78,7 +78,7 @@ struct Entry {
 
 /// For keys whose hash is cheap and cannot throw: it is computed again instead.
 template <class K, class V>
-struct Entry<K, V, false> {
+struct alignas(K) alignas(ValueCell<V>) alignas(2) Entry<K, V, false> {
     Entry(K&& k, V&& v, Hash) : key(std::move(k)), value(std::move(v)) {}
 
     K key;

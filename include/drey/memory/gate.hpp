@@ -16,9 +16,10 @@ public:
     void shut() noexcept { shut_.fetch_add(1, std::memory_order_relaxed); }
     void open() noexcept { shut_.fetch_sub(1, std::memory_order_release); }
 
-    /// It never opens again, and all that were past it are done.
-    void close() noexcept { closed_.store(true, std::memory_order_relaxed); }
-    bool is_closed() const noexcept { return closed_.load(std::memory_order_relaxed); }
+    /// It never opens again, and all that were past it are done. Release and acquire: who sees that
+    /// it is closed sees what they have written.
+    void close() noexcept { closed_.store(true, std::memory_order_release); }
+    bool is_closed() const noexcept { return closed_.load(std::memory_order_acquire); }
 
     /// Acquire: who finds it open again sees what was done behind it.
     bool is_open() const noexcept { return shut_.load(std::memory_order_acquire) == 0; }

@@ -406,9 +406,11 @@ private:
     /// After this, a reader either has its cell seen by a later load of ours, or sees every store
     /// that we made before.
     void fence_readers() noexcept {
-        detail::full_fence();
-        if (!asymmetric_) return;
+        if (!asymmetric_) return detail::full_fence();
         const Moment mine = fences_begun_.fetch_add(1, std::memory_order_seq_cst) + 1;
+        // After the count was raised: what others unlinked before they read it is, too, for all who
+        // come after this.
+        detail::full_fence();
         // A thread counts itself among the users, and makes a full fence, before it first publishes
         // a hazard. If we are the only one counted, the fence of whoever comes later is after ours
         // in the total order of all, and so it sees all that we unlinked.

@@ -10,10 +10,9 @@
 
 namespace drey {
 
-/// What is counted without a shard's lock and without a locked instruction: hits, misses, and
-/// overwriting in place: each thread has a line of its
-/// own (its hazard guard's lane), which it alone writes. Lanes beyond what was foreseen share one
-/// line and pay for it.
+/// What is counted without a shard's lock and without a locked instruction: hits, misses and
+/// overwriting in place. Each thread has a line of its own (its hazard guard's lane), which it
+/// alone writes. Lanes beyond what was foreseen share one line and pay for it.
 class HitCounters {
 public:
     explicit HitCounters(bool shared)

@@ -55,7 +55,7 @@ void reclaim(Reclaim how_much, Retired& retired, Table<Item>& table, typename Sy
             if (how_much == Reclaim::some && retired.is_any_waiting() && !fenced)
                 how_much = Reclaim::all;
             count = retired.take_waiting(batch);
-            if (how_much == Reclaim::some) retired.wait(readers.now());
+            if (how_much == Reclaim::some && retired.recent() != 0) retired.wait(readers.now());
             if (how_much == Reclaim::all && count == 0) count = pass.take(retired, batch);
         }
         if (count == 0) return;

@@ -64,7 +64,8 @@ public:
         return take_all(waiting_, waiting_count_, out);
     }
 
-    /// Takes a batch of those that came later out, each time another one; none at the end.
+    /// Takes a batch of those that came later out, each time another one; none at the end. What
+    /// another thread's `wait` moves meanwhile is among those that wait, or that came last.
     class Pass {
     public:
         std::size_t take(Retired& from, Batch& out) noexcept {
@@ -75,11 +76,13 @@ public:
                 out[count++] = next_;
                 from.more_.remove(next_++);
             }
+            if (count == 0 && !std::exchange(ended_, true))
+                return take_all(from.recent_, from.recent_count_, out);
             return count;
         }
 
     private:
-        bool began_ = false;
+        bool began_ = false, ended_ = false;
         Slot next_ = 0;
     };
 

@@ -146,10 +146,10 @@ private:
     /// How many published entries passed a group by, in 16 counts of 4 bits.
     class Overflow {
     public:
-        /// Relaxed: the count was raised before any entry that the caller may rely on finding was
+        /// Relaxed will do for what must be found: the count was raised before such an entry was
         /// published, and the caller happens after that.
         unsigned of(Hash h) const noexcept {
-            return static_cast<unsigned>(counts_.load(std::memory_order_relaxed) >> shift(h)) &
+            return static_cast<unsigned>(counts_.load(detail::before_load_fence) >> shift(h)) &
                    most;
         }
         void add(Hash h) noexcept {
@@ -168,13 +168,15 @@ private:
 
     private:
         static constexpr unsigned most = 15;
-        static constexpr unsigned count_bits = 24;  // where in the hash; those next to the tag's
+        static constexpr unsigned count_bits = 12;  // where in the hash: apart from tag and path
 
         static unsigned shift(Hash h) noexcept {
             return static_cast<unsigned>(h >> count_bits & 15) * 4;
         }
+        /// Release: who stops a search since the count is 0, and fences its loads after that, sees
+        /// what was stored before the entry was withdrawn: that it is being replaced.
         void change(std::uint64_t by) noexcept {
-            counts_.store(counts_.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+            counts_.store(counts_.load(std::memory_order_relaxed) + by, std::memory_order_release);
         }
 
         std::atomic<std::uint64_t> counts_{0};

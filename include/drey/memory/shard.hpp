@@ -119,8 +119,8 @@ public:
     // ---- overwriting, without the lock ---------------------------------------------------------
 
     /// Whether values are changed in place, which is one store.
-    static constexpr bool can_overwrite_at_once =
-        ValueCell<V>::overwrites_in_place && alignof(Item) % 2 == 0;
+    static constexpr bool can_overwrite_at_once = ValueCell<V>::overwrites_in_place;
+    static_assert(alignof(Item) % 2 == 0, "drey: hazards tell by odd addresses who is writing");
 
     /// Overwrites the value of the entry that the guard protects. Whether it did: not if the entry
     /// is being withdrawn or the gate is shut.
@@ -247,8 +247,7 @@ public:
         state_.tickets.doom_all();
     }
 
-    // ---- many entries, some at a time, so that nobody waits long for the lock
-    // --------------------
+    // ---- many entries, some at a time: nobody waits long for the lock --------------------------
 
     /// Removes live entries from slot `from` on; returns where to go on, or `no_slot` at the end.
     Slot clear_some(Slot from, std::size_t& removed, Departures& departures) {

@@ -172,8 +172,7 @@ protected:
         const auto times = expiry_.times(ttl, request.hash);
         request.now = times.now;
         request.deadline = times.deadline;
-        // Relaxed will do: a look-up that does not know yet began before this entry is published,
-        // and may answer as of then.
+        // Acquire: who sees that care was taken relies on gates that are closed.
         if (request.deadline != no_deadline && !careful_.load(std::memory_order_acquire))
             take_care();
         if (options_.weigher)

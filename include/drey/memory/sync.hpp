@@ -40,7 +40,9 @@ struct Shared {
         Held held_without_fence() noexcept { return Held::without_fence(*domain_); }
         bool held_by_me(const void* address) { return domain_->held_by_me(address); }
 
-        /// From now on no new guard is quick: there is more to look at than quick calls do.
+        /// From now on no new guard is quick: there is more to look at than quick calls do. Relaxed
+        /// will do: who does not know yet began before what is to be looked at is published, and
+        /// may answer as of then.
         void take_care() noexcept { quick_.store(this, std::memory_order_relaxed); }
 
         void await_writers() noexcept { domain_->await_writers(); }

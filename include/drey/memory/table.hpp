@@ -18,7 +18,8 @@ namespace drey {
 
 namespace detail {
 
-/// Six of seven places in use: then four keys in five live in their home group.
+/// Six of seven places in use as planned, up to 15 of 16 before it grows: then four keys in five
+/// live in their home group.
 inline std::size_t groups_for(std::size_t entries) {
     return (entries * 7 + 6 * TagGroup::places - 1) / (6 * TagGroup::places);
 }
@@ -37,7 +38,8 @@ class Table {
 public:
     static constexpr std::size_t most_slots = std::size_t{1} << 31;
 
-    /// Room for `entries` entries to begin with. Memory is touched where entries are made.
+    /// Room for `entries` entries to begin with. Takes two bytes a place at once, and the rest
+    /// where entries are made.
     explicit Table(std::size_t entries) { add_segment(entries); }
     Table(const Table&) = delete;
     Table& operator=(const Table&) = delete;
@@ -117,7 +119,7 @@ public:
     }
 
     /// Makes sure that one more place can be taken. Throws std::bad_alloc, or std::length_error
-    /// beyond 2^31 slots, and has then changed nothing.
+    /// if there would be 2^31 slots, and has then changed nothing.
     void reserve_one() {
         if (current().has_room()) [[likely]]
             return;
