@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <type_traits>
 #include <utility>
 
@@ -66,9 +68,14 @@ private:
     std::atomic<V> value_;
 };
 
-/// What is stored for a key. At an even address, as hazards require.
+/// Even, as hazards require of the address of an entry.
+template <class K, class V>
+inline constexpr std::size_t entry_alignment = std::max({alignof(K), alignof(ValueCell<V>),
+                                                         std::size_t{2}});
+
+/// What is stored for a key.
 template <class K, class V, bool KeepsHash>
-struct alignas(K) alignas(ValueCell<V>) alignas(2) Entry {
+struct alignas(entry_alignment<K, V>) alignas(Hash) Entry {
     Entry(K&& k, V&& v, Hash h) : key(std::move(k)), value(std::move(v)), hash(h) {}
 
     K key;
@@ -78,7 +85,7 @@ struct alignas(K) alignas(ValueCell<V>) alignas(2) Entry {
 
 /// For keys whose hash is cheap and cannot throw: it is computed again instead.
 template <class K, class V>
-struct alignas(K) alignas(ValueCell<V>) alignas(2) Entry<K, V, false> {
+struct alignas(entry_alignment<K, V>) Entry<K, V, false> {
     Entry(K&& k, V&& v, Hash) : key(std::move(k)), value(std::move(v)) {}
 
     K key;
