@@ -135,12 +135,12 @@ public:
     /// more than the capacity, the policy did not admit it, or other threads took the room that was
     /// made for it time and again; the key then has no value.
     bool put(K key, V value, PutOptions options = {}) {
-        return backend_.put(std::move(key), std::move(value), options.ttl, WriteIf::always);
+        return backend_.put(std::move(key), std::move(value), terms(options), WriteIf::always);
     }
 
     /// Stores the value unless the key has one; whether it did.
     bool put_if_absent(K key, V value, PutOptions options = {}) {
-        return backend_.put(std::move(key), std::move(value), options.ttl, WriteIf::absent);
+        return backend_.put(std::move(key), std::move(value), terms(options), WriteIf::absent);
     }
 
     /// Stores pairs of key and value as `put` does, in one round trip where there is a server.
@@ -150,8 +150,8 @@ public:
         using Q = std::remove_cvref_t<decltype(std::ranges::begin(entries)->first)>;
         static_assert(is_key<Q>, "drey: put_many needs a range of pairs of what put takes");
         const auto as_its_key = [](const Q& key) -> decltype(auto) { return as_key(key); };
-        if constexpr (requires { backend_.put_many(entries, options.ttl, as_its_key); }) {
-            return backend_.put_many(entries, options.ttl, as_its_key);
+        if constexpr (requires { backend_.put_many(entries, terms(options), as_its_key); }) {
+            return backend_.put_many(entries, terms(options), as_its_key);
         } else {
             std::size_t kept = 0;
             for (const auto& [key, value] : entries) kept += put(key, value, options) ? 1 : 0;
@@ -172,7 +172,7 @@ public:
                       "drey: update copies the value; for values that only move, use take and put");
         static_assert(std::is_invocable_r_v<std::optional<V>, F&, std::optional<V>>,
                       "drey: update needs a function from optional<V> to optional<V>");
-        return backend_.update(std::move(key), f, options.ttl);
+        return backend_.update(std::move(key), f, terms(options));
     }
 
     // ---- removing. What is removed is no longer found when the call returns, and a load that was
@@ -338,6 +338,8 @@ public:
     }
 
 private:
+    static Terms terms(const PutOptions& options) { return {.ttl = options.ttl}; }
+
     /// The key as the store looks it up: itself or as text if it can, else made a K.
     template <class Q>
     static decltype(auto) as_key(const Q& key) {
@@ -362,10 +364,12 @@ private:
         } else {
             const auto& k = as_key(key);
             typename Impl::Attempt attempt(backend_, k);
-            if (backend_.read(k, attempt, use)) [[likely]]
+            if (backend_.look(k, attempt, [&]<class T>(T&& value, const Reading& reading) {
+                    if (reading.state == Found::hit) use(std::forward<T>(value));
+                }) == Found::hit) [[likely]]
                 return true;
             K own(std::forward<Q>(key));
-            return flights_.load(own, attempt, loader, options.ttl, use);
+            return flights_.load(own, attempt, loader, {.ttl = options.ttl}, use);
         }
     }
 

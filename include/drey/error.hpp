@@ -17,6 +17,20 @@ public:
               "drey::ReentrantLoad: the loader of a key asked the cache to load that same key") {}
 };
 
+/// A load took longer than `.hard_timeout`, and no stale value was at hand. It goes on without the
+/// caller, and what it brings is stored.
+class LoadTimeout : public std::runtime_error {
+public:
+    LoadTimeout()
+        : std::runtime_error("drey::LoadTimeout: the loader took longer than hard_timeout") {}
+};
+
+/// The executor dropped a load, or the cache was destroyed before it began.
+class LoadAbandoned : public std::runtime_error {
+public:
+    LoadAbandoned() : std::runtime_error("drey::LoadAbandoned: the load was never begun") {}
+};
+
 /// What can go wrong between a cache and a server. The values are stable: they index
 /// `Stats::errors`.
 enum class Errc {

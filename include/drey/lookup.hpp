@@ -1,8 +1,12 @@
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <optional>
 #include <system_error>
 #include <utility>
+
+#include "drey/clock.hpp"
 
 namespace drey {
 
@@ -13,6 +17,19 @@ enum class Found {
     absent,  ///< remembered: there is no such row
     miss,    ///< nothing is known of the key
     failed,  ///< the backend could not say; error() has the reason
+};
+
+/// What a backend says of the value it found, to who loads.
+struct Reading {
+    Found state = Found::hit;               ///< hit or stale
+    std::int64_t left = no_deadline;        ///< nanoseconds until it is stale, if that is known
+    std::chrono::nanoseconds load_cost{0};  ///< how long it took to load; 0: unknown
+};
+
+/// What a load is for.
+enum class LoadFor {
+    miss,     ///< there is nothing that could be used; what others have stored meanwhile will do
+    refresh,  ///< there is a value, fresh or stale, and a newer one is wanted in its place
 };
 
 /// The whole truth about one look-up: what `find` returns, where `get` only says value or not.

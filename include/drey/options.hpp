@@ -9,9 +9,64 @@
 
 #include "drey/clock.hpp"
 #include "drey/stats.hpp"
+#include "drey/terms.hpp"
 #include "drey/types.hpp"
 
 namespace drey {
+
+/// When a value past its TTL may be returned by `get_or_load`. What was erased, overwritten or
+/// cleared never is.
+enum class ServeStale {
+    while_revalidating,  ///< at once, while a load in the background replaces it
+    on_error,            ///< if the load of a new one throws, or takes too long
+    both,
+};
+
+/// How `get_or_load` loads: for all calls (`.loading` of the cache's options), and for one. A call
+/// overrides what it names; what neither names is as it says below.
+///
+/// Who waits for no more than some time leaves the loader behind when that is over. So a loader
+/// that may run on after its call, by any option marked (*), is copied or moved, and what it refers
+/// to must live as long as the cache. Without such options it is never run after the call.
+struct LoadOptions {
+    /// How long a loaded value is fresh. The cache's `ttl`.
+    std::optional<Ttl> ttl = {};
+
+    /// As the cache's option of that name, for what is loaded.
+    std::optional<double> jitter = {};
+
+    /// (*) How long a value is kept, and may be used, after its TTL. Not at all.
+    std::optional<Ttl> stale_for = {};
+
+    /// How such a value is used. Both ways.
+    std::optional<ServeStale> serve_stale = {};
+
+    /// After a load that threw where a stale value was at hand: how long that value is served, if
+    /// it may be served on errors, before a loader is called again. One second.
+    std::optional<Ttl> retry_after = {};
+
+    /// (*) How long a call waits for a load when a stale value is at hand, which it then returns.
+    /// Not at all if it serves stale values while revalidating, else as long as it takes.
+    std::optional<Ttl> soft_timeout = {};
+
+    /// (*) How long a call waits for a load at most; then, if no stale value is at hand, it throws
+    /// LoadTimeout. The load goes on, and what it brings is stored. As long as it takes.
+    std::optional<Ttl> hard_timeout = {};
+
+    /// How long it is remembered that there is no such row. Not at all.
+    std::optional<Ttl> negative_ttl = {};
+
+    /// (*) Refreshes values before they expire, the likelier the nearer that is and the longer the
+    /// load took: who finds one with `left` to live, whose load took `took`, has it loaded in the
+    /// background if -took * early * ln(random in (0, 1)) >= left. 1 is usual, more is earlier, 0
+    /// is never: Vattani, Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede
+    /// Prevention" (VLDB 2015). Never.
+    std::optional<double> early = {};
+
+    /// Where loads run that no caller may wait for to the end. On threads of the cache's own, which
+    /// start when there is such a load; a Local cache has none, and then loads in the call.
+    Executor executor = {};
+};
 
 /// Options of an in-process cache, checked once, when it is made.
 template <class K, class V>
@@ -25,6 +80,9 @@ struct MemoryOptions {
     /// Shortens each TTL by a random share below this, in [0, 1), so that entries written together
     /// do not expire together.
     double jitter = 0.0;
+
+    /// How `get_or_load` loads.
+    LoadOptions loading = {};
 
     /// What an entry counts against the capacity, such as its bytes; 0 is free. Called once a
     /// write, outside locks. Each entry counts 1 if there is none.
@@ -49,12 +107,11 @@ struct MemoryOptions {
 
 /// What one `put` may say. What it leaves out comes from the cache's options.
 struct PutOptions {
+    /// How long the value is fresh.
     std::optional<Ttl> ttl = {};
-};
 
-/// What one `get_or_load` may say. What it leaves out comes from the cache's options.
-struct LoadOptions {
-    std::optional<Ttl> ttl = {};
+    /// How long it may be used after that: see LoadOptions.
+    std::optional<Ttl> stale_for = {};
 };
 
 /// When a write may go ahead.

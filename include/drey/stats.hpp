@@ -32,6 +32,10 @@ struct Stats {
     std::uint64_t load_failures = 0;  ///< loaders that threw
     std::uint64_t dropped_loads = 0;  ///< results not kept: invalidated meanwhile, or too heavy
     std::chrono::nanoseconds load_time{};  ///< spent in loaders, failed ones included
+    std::uint64_t stale_serves = 0;        ///< stale values that `get_or_load` returned
+    std::uint64_t absent_hits = 0;         ///< hits that remembered: there is no such row
+    std::uint64_t refreshes = 0;           ///< loads in the background, of what is there already
+    std::uint64_t load_timeouts = 0;       ///< calls that did not wait for their load to the end
     std::uint64_t listener_failures = 0;   ///< exceptions out of `on_removal`, swallowed
     std::array<std::uint64_t, removal_causes> removals{};  ///< by cause
     std::array<std::uint64_t, error_kinds> errors{};       ///< of a remote server, by Errc

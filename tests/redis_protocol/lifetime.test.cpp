@@ -31,12 +31,12 @@ TEST_CASE("lifetime of nothing is over before it begins, and only that") {
 TEST_CASE("entry's own lifetime goes before the cache's") {
     Lifetime lifetime(10s, 0.0, 1);
     CHECK(lifetime.of({}) == "10000");
-    CHECK(lifetime.of(2s) == "2000");
-    CHECK(lifetime.of(0s) == "0");
-    CHECK_FALSE(lifetime.of(never));
-    CHECK_THROWS_AS(lifetime.of(-1ns), std::invalid_argument);
+    CHECK(lifetime.of({.ttl = 2s}) == "2000");
+    CHECK(lifetime.of({.ttl = 0s}) == "0");
+    CHECK_FALSE(lifetime.of({.ttl = never}));
+    CHECK_THROWS_AS(lifetime.of({.ttl = -1ns}), std::invalid_argument);
     CHECK_FALSE(Lifetime(never, 0.5, 1).of({}));
-    CHECK(Lifetime(never, 0.0, 1).of(1s) == "1000");
+    CHECK(Lifetime(never, 0.0, 1).of({.ttl = 1s}) == "1000");
 }
 
 TEST_CASE("jitter shortens lifetimes by up to its share, and spreads them") {
@@ -56,9 +56,10 @@ TEST_CASE("jitter shortens lifetimes by up to its share, and spreads them") {
 TEST_CASE("jitter leaves no lifetime and the longest ones in order") {
     Lifetime lifetime(1s, 0.999, 1);
     for (int i = 0; i < 1000; ++i) {
-        CHECK(lifetime.of(0s) == "0");
-        CHECK_FALSE(lifetime.of(never));
-        const long long longest = std::stoll(*lifetime.of(std::chrono::nanoseconds::max() - 1ns));
+        CHECK(lifetime.of({.ttl = 0s}) == "0");
+        CHECK_FALSE(lifetime.of({.ttl = never}));
+        const long long longest =
+            std::stoll(*lifetime.of({.ttl = std::chrono::nanoseconds::max() - 1ns}));
         CHECK((longest > 0 && longest <= 9223372036855));
     }
 }
@@ -66,7 +67,7 @@ TEST_CASE("jitter leaves no lifetime and the longest ones in order") {
 TEST_CASE("jitter never ends a life that should be at all") {
     Lifetime lifetime(1s, 0.999, 1);
     int over = 0;
-    for (int i = 0; i < 1000; ++i) over += Lifetime::is_over(lifetime.of(1ns)) ? 1 : 0;
+    for (int i = 0; i < 1000; ++i) over += Lifetime::is_over(lifetime.of({.ttl = 1ns})) ? 1 : 0;
     CHECK(over == 0);
 }
 

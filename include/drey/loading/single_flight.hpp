@@ -41,7 +41,7 @@ namespace drey {
 ///  - LoadTicket(backend, hash): the right to fill, which an invalidation dooms,
 ///  - prepare(ticket, key, attempt, use): a last look before the loader runs, and whatever the
 ///    backend needs of the others who may be loading the key; true if that found a value,
-///  - fill(ticket, key, value, ttl, attempt), or else give_up(ticket, attempt),
+///  - fill(ticket, key, value, terms, attempt), or else give_up(ticket, attempt),
 ///  - equal(key, key),
 /// and, if others than this process may invalidate keys,
 ///  - verdict(ticket): whether they left the key alone during the load, if that is known,
@@ -96,10 +96,10 @@ public:
     /// threw, and ReentrantLoad where waiting would never end. A key that cannot be copied is moved
     /// from.
     template <class Loader, class Use>
-    bool load(K& key, Attempt& attempt, Loader& loader, std::optional<Ttl> ttl, Use&& use) {
+    bool load(K& key, Attempt& attempt, Loader& loader, const Terms& terms, Use&& use) {
         for (;;) {
             const auto [flight, leads, same_key, stage] = board(key, attempt.hash());
-            if (leads) return lead(*flight, key, attempt, loader, ttl, use);
+            if (leads) return lead(*flight, key, attempt, loader, terms, use);
             await(*flight);
             if (!same_key) continue;
             if (flight->error) std::rethrow_exception(flight->error);
@@ -167,7 +167,7 @@ private:
     }
 
     template <class Loader, class Use>
-    bool lead(Flight& flight, K& key, Attempt& attempt, Loader& loader, std::optional<Ttl> ttl,
+    bool lead(Flight& flight, K& key, Attempt& attempt, Loader& loader, const Terms& terms,
               Use& use) {
         bool found = false;
         // What its visitor or the storing of the value throws is the caller's own error and no
@@ -183,11 +183,13 @@ private:
         try {
             // Another flight may have landed between our look at the cache and our take-off.
             if constexpr (shares_value) {
-                found = backend_.prepare(
-                    *flight.ticket, std::as_const(key), attempt,
-                    [&]<class T>(T&& v) { flight.value.emplace(std::forward<T>(v)); });
+                found = backend_.prepare(*flight.ticket, std::as_const(key), attempt, LoadFor::miss,
+                                         [&]<class T>(T&& v) {
+                                             flight.value.emplace(std::forward<T>(v));
+                                         }) == Found::hit;
             } else {
-                found = backend_.prepare(*flight.ticket, std::as_const(key), attempt, use_in_place);
+                found = backend_.prepare(*flight.ticket, std::as_const(key), attempt, LoadFor::miss,
+                                         use_in_place) == Found::hit;
             }
             if (!found) {
                 Landing landing(*this, flight, attempt);
@@ -203,7 +205,8 @@ private:
                 if (found) {
                     flight.value.emplace(*std::move(outcome.value));
                     try {
-                        keep(flight, key, outcome.ttl ? outcome.ttl : ttl, attempt, landing);
+                        keep(flight, key, outcome.ttl ? Terms{.ttl = outcome.ttl} : terms, attempt,
+                             landing);
                     } catch (...) {
                         own_error = std::current_exception();
                     }
@@ -258,7 +261,7 @@ private:
         }
     }
 
-    void keep(Flight& flight, K& key, std::optional<Ttl> ttl, Attempt& attempt, Landing& landing) {
+    void keep(Flight& flight, K& key, const Terms& terms, Attempt& attempt, Landing& landing) {
         K own_key = [&] {
             if constexpr (std::is_copy_constructible_v<K>) {
                 return K(std::as_const(key));
@@ -273,12 +276,12 @@ private:
         if constexpr (shares_value) {
             V own_value(std::as_const(*flight.value));
             landing.fills = true;
-            kept = backend_.fill(*flight.ticket, std::move(own_key), std::move(own_value), ttl,
+            kept = backend_.fill(*flight.ticket, std::move(own_key), std::move(own_value), terms,
                                  attempt);
         } else {
             landing.fills = true;
-            kept = backend_.fill(*flight.ticket, std::move(own_key), std::move(*flight.value), ttl,
-                                 attempt);
+            kept = backend_.fill(*flight.ticket, std::move(own_key), std::move(*flight.value),
+                                 terms, attempt);
         }
         if constexpr (has_others) flight.untouched = backend_.verdict(*flight.ticket);
         if (!kept) dropped_.fetch_add(1, std::memory_order_relaxed);

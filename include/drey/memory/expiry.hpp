@@ -9,6 +9,7 @@
 #include "drey/clock.hpp"
 #include "drey/hash.hpp"
 #include "drey/options.hpp"
+#include "drey/terms.hpp"
 #include "drey/types.hpp"
 
 namespace drey {
@@ -23,8 +24,8 @@ public:
     const ClockRef& clock() const noexcept { return clock_; }
 
     /// Whether what is written with that TTL never expires.
-    bool is_never(std::optional<Ttl> ttl) const noexcept {
-        return ttl.value_or(ttl_).nanoseconds() == no_deadline;
+    bool is_never(const Terms& terms) const noexcept {
+        return terms.ttl.value_or(ttl_).nanoseconds() == no_deadline;
     }
 
     struct Times {
@@ -34,9 +35,9 @@ public:
 
     /// When an entry expires that is written now under a key with hash h. Throws
     /// std::invalid_argument if the TTL is negative.
-    Times times(std::optional<Ttl> ttl, Hash h) {
-        if (ttl) detail::check_ttl(*ttl);
-        std::int64_t left = ttl.value_or(ttl_).nanoseconds();
+    Times times(const Terms& terms, Hash h) {
+        if (terms.ttl) detail::check_ttl(*terms.ttl);
+        std::int64_t left = terms.ttl.value_or(ttl_).nanoseconds();
         if (left == no_deadline) return {now(), no_deadline};
         // Relaxed, as in `now`: who comes to know of an entry with a deadline through a lock has
         // taken that lock after this store.

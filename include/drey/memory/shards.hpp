@@ -168,8 +168,8 @@ protected:
 
     Part& shard_of(Hash h) noexcept { return shards_[static_cast<std::size_t>(h) & shard_mask_]; }
 
-    Written write(Item& item, WriteRequest<V>& request, std::optional<Ttl> ttl) {
-        const auto times = expiry_.times(ttl, request.hash);
+    Written write(Item& item, WriteRequest<V>& request, const Terms& terms) {
+        const auto times = expiry_.times(terms, request.hash);
         request.now = times.now;
         request.deadline = times.deadline;
         // Acquire: who sees that care was taken relies on gates that are closed.

@@ -110,30 +110,30 @@ public:
     // ---- writing -------------------------------------------------------------------------------
 
     /// Stores the value if the condition holds; whether it did.
-    bool put(K&& key, V&& value, std::optional<Ttl> ttl, WriteIf condition) {
+    bool put(K&& key, V&& value, const Terms& terms, WriteIf condition) {
         const Hash h = hash(std::as_const(key));
         if constexpr (Part::can_overwrite_at_once)
-            if (condition == WriteIf::always && expiry_.is_never(ttl) &&
+            if (condition == WriteIf::always && expiry_.is_never(terms) &&
                 overwrite_at_once(std::as_const(key), h, value))
                 return true;
-        return put(std::move(key), std::move(value), h, ttl, condition, nullptr);
+        return put(std::move(key), std::move(value), h, terms, condition, nullptr);
     }
 
-    bool put(K&& key, V&& value, Hash h, std::optional<Ttl> ttl, WriteIf condition,
+    bool put(K&& key, V&& value, Hash h, const Terms& terms, WriteIf condition,
              const Ticket* ticket) {
         Item item(std::move(key), std::move(value), h);
         WriteRequest<V> request{.hash = h, .condition = condition, .ticket = ticket};
-        return write(item, request, ttl) == Written::yes;
+        return write(item, request, terms) == Written::yes;
     }
 
     /// Replaces the key's value by what `change(optional<V>)` returns for it; nothing removes it.
     /// Returns whether the key has a value now.
     template <class Change>
-    bool update(K&& key, Change&& change, std::optional<Ttl> ttl) {
+    bool update(K&& key, Change&& change, const Terms& terms) {
         const Hash h = hash(std::as_const(key));
         std::optional<K> own(std::move(key));
         for (;;)
-            if (const auto has_value = try_update(own, h, change, ttl)) {
+            if (const auto has_value = try_update(own, h, change, terms)) {
                 shard_of(h).reclaim_if_due(*has_value ? Removal::replaced : Removal::erased);
                 return *has_value;
             }
@@ -221,26 +221,28 @@ public:
         Hash hash() const noexcept { return hash_; }
 
     private:
-        const Hash hash_;
+        Hash hash_;
     };
 
+    /// What `read` does, for who loads: calls `use(value, reading)`.
     template <class Q, class Use>
-    [[gnu::always_inline]] bool read(const Q& key, const Attempt& attempt, Use&& use) {
-        return read(key, attempt.hash(), std::forward<Use>(use));
+    [[gnu::always_inline]] Found look(const Q& key, const Attempt& attempt, Use&& use) {
+        const auto found = [&](const V& value) { std::invoke(use, value, Reading{}); };
+        return read(key, attempt.hash(), found) ? Found::hit : Found::miss;
     }
 
     /// Whether another load has stored a value since the look-up that missed.
     template <class Use>
-    bool prepare(const LoadTicket&, const K& key, const Attempt& attempt, Use&& use) {
-        return peek(key, attempt.hash(), std::forward<Use>(use));
+    Found prepare(const LoadTicket&, const K& key, const Attempt& attempt, LoadFor why, Use&& use) {
+        if (why == LoadFor::refresh) return Found::miss;
+        return peek(key, attempt.hash(), std::forward<Use>(use)) ? Found::hit : Found::miss;
     }
 
     void give_up(const LoadTicket&, const Attempt&) noexcept {}
 
     /// Stores what was loaded, unless the ticket is doomed; whether it did.
-    bool fill(const LoadTicket& ticket, K&& key, V&& value, std::optional<Ttl> ttl,
-              const Attempt&) {
-        return put(std::move(key), std::move(value), ticket.ticket().hash(), ttl, WriteIf::always,
+    bool fill(const LoadTicket& ticket, K&& key, V&& value, const Terms& terms, const Attempt&) {
+        return put(std::move(key), std::move(value), ticket.ticket().hash(), terms, WriteIf::always,
                    &ticket.ticket());
     }
 
@@ -340,7 +342,7 @@ private:
     /// the write, so that the slot that we saw cannot come to hold another entry.
     template <class Change>
     std::optional<bool> try_update(std::optional<K>& key, Hash h, Change& change,
-                                   std::optional<Ttl> ttl) {
+                                   const Terms& terms) {
         Part& shard = shard_of(h);
         Guard guard(readers_);
         const auto found = shard.look(guard, std::as_const(*key), h);
@@ -353,7 +355,7 @@ private:
         if (next) {
             Item item(*std::move(key), *std::move(next), h);
             WriteRequest<V> request{.hash = h, .condition = WriteIf::unchanged, .seen = &seen};
-            const Written written = write(item, request, ttl);
+            const Written written = write(item, request, terms);
             if (written != Written::changed) return written == Written::yes;
             key.emplace(std::move(item.key));
             return std::nullopt;

@@ -11,6 +11,7 @@
 #include "drey/clock.hpp"
 #include "drey/hash.hpp"
 #include "drey/options.hpp"
+#include "drey/terms.hpp"
 
 namespace drey::redis {
 
@@ -22,9 +23,9 @@ public:
 
     /// What to tell the server for an entry with this TTL, or with the cache's; nothing is for
     /// ever.
-    std::optional<std::string> of(std::optional<Ttl> own) {
-        if (own) detail::check_ttl(*own);
-        const Ttl ttl = own.value_or(ttl_);
+    std::optional<std::string> of(const Terms& terms) {
+        if (terms.ttl) detail::check_ttl(*terms.ttl);
+        const Ttl ttl = terms.ttl.value_or(ttl_);
         if (ttl == never || ttl.nanoseconds() == 0 || jitter_ == 0.0) return milliseconds(ttl);
         const double kept = 1.0 - jitter_ * random();
         const double full = std::min(static_cast<double>(ttl.nanoseconds()), 9e18);

@@ -71,7 +71,7 @@ public:
     private:
         friend class Loads;
 
-        const std::string name_;
+        std::string name_;
         const Loads& loads_;
         Patience patience_;
         bool asks_ = true;  // false once the server has failed: it is not asked again in this call
@@ -122,10 +122,10 @@ public:
     }
 
     /// Stores what was loaded unless the key was written or removed meanwhile, here or elsewhere.
-    bool fill(LoadTicket& ticket, Attempt& attempt, const V& value, std::optional<Ttl> ttl) {
+    bool fill(LoadTicket& ticket, Attempt& attempt, const V& value, const Terms& terms) {
         attempt.patience_.resume();
         try {
-            if (try_fill(ticket, attempt, value, ttl)) return true;
+            if (try_fill(ticket, attempt, value, terms)) return true;
         } catch (...) {
             release(ticket, attempt);
             throw;
@@ -176,11 +176,11 @@ private:
                outcome.error == Errc::tls || outcome.error == Errc::protocol;
     }
 
-    bool try_fill(LoadTicket& ticket, Attempt& attempt, const V& value, std::optional<Ttl> ttl) {
+    bool try_fill(LoadTicket& ticket, Attempt& attempt, const V& value, const Terms& terms) {
         if (!attempt.asks_) return false;
         if (ticket.lease_.empty()) ticket.was_there_ = false;
         if (ticket.doomed() || (leases() && ticket.lease_.empty())) return false;
-        const auto time = entries_.lifetime().of(ttl);
+        const auto time = entries_.lifetime().of(terms);
         std::string bytes;
         try {
             bytes = entries_.sealed(attempt.name_, value);

@@ -67,6 +67,9 @@ struct RedisOptions {
     /// do not expire together.
     double jitter = 0.0;
 
+    /// How `get_or_load` loads.
+    LoadOptions loading = {};
+
     /// The most that connecting may take: resolving the name, TLS and logging in included. Bounds
     /// only the calls that find no connection, within their `timeout`.
     Ttl connect_timeout = std::chrono::milliseconds(500);

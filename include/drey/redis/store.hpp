@@ -124,16 +124,16 @@ public:
 
     // ---- writing -------------------------------------------------------------------------------
 
-    bool put(K&& key, V&& value, std::optional<Ttl> ttl, WriteIf condition) {
+    bool put(K&& key, V&& value, const Terms& terms, WriteIf condition) {
         const Patience patience = client_.patience();
         const std::string name = keys_.name(key);
         const std::string bytes = entries_.sealed(name, value);
         if (condition == WriteIf::absent)
-            return put_if_absent(name, bytes, entries_.lifetime().of(ttl), patience);
+            return put_if_absent(name, bytes, entries_.lifetime().of(terms), patience);
 
         loads_.doom(name);
         const Outcome outcome =
-            entries_.set(name, bytes, entries_.lifetime().of(ttl), patience.deadline());
+            entries_.set(name, bytes, entries_.lifetime().of(terms), patience.deadline());
         if (outcome.ok()) return inserted();
         client_.add_unconfirmed(name);
         client_.fail("put", name, outcome);
@@ -142,7 +142,7 @@ public:
 
     /// One round trip. How many were stored.
     template <class Pairs, class AsKey>
-    std::size_t put_many(Pairs&& entries, std::optional<Ttl> ttl, AsKey&& as_key) {
+    std::size_t put_many(Pairs&& entries, const Terms& terms, AsKey&& as_key) {
         std::vector<std::string> names;
         std::vector<Command> commands;
         Outcome worst;
@@ -155,7 +155,7 @@ public:
                 worst = Errc::too_large;
                 continue;
             }
-            commands.push_back(entries_.set_command(name, bytes, entries_.lifetime().of(ttl)));
+            commands.push_back(entries_.set_command(name, bytes, entries_.lifetime().of(terms)));
             names.push_back(std::move(name));
         }
         std::vector<Reply> replies(commands.size());
@@ -180,7 +180,7 @@ public:
 
     /// Compare-and-set in a loop, all within one time limit; `f` does not count.
     template <class F>
-    bool update(K&& key, F& f, std::optional<Ttl> ttl) {
+    bool update(K&& key, F& f, const Terms& terms) {
         const std::string name = keys_.name(key);
         Patience patience = client_.patience();
         for (int round = 0; round < most_rounds; ++round) {
@@ -194,8 +194,9 @@ public:
             loads_.doom(name);
             bool replaced = false;
             const std::string bytes = next ? entries_.sealed(name, *next) : std::string();
-            const Outcome outcome = entries_.replace(
-                name, look.seen, bytes, entries_.lifetime().of(ttl), patience.deadline(), replaced);
+            const Outcome outcome =
+                entries_.replace(name, look.seen, bytes, entries_.lifetime().of(terms),
+                                 patience.deadline(), replaced);
             if (!outcome.ok()) return not_updated(name, outcome);
             if (replaced) return next ? inserted() : false;
         }
@@ -266,22 +267,22 @@ public:
     };
 
     template <class Q, class Use>
-    bool read(const Q&, Attempt& attempt, Use&& use) {
+    Found look(const Q&, Attempt& attempt, Use&& use) {
         std::optional<V> value = loads_.look(attempt);
         (value ? hits_ : misses_).fetch_add(1, std::memory_order_relaxed);
-        if (value) use(*std::move(value));
-        return value.has_value();
+        if (value) use(*std::move(value), Reading{});
+        return value ? Found::hit : Found::miss;
     }
 
     template <class Use>
-    bool prepare(LoadTicket& ticket, const K&, Attempt& attempt, Use&& use) {
+    Found prepare(LoadTicket& ticket, const K&, Attempt& attempt, LoadFor, Use&& use) {
         std::optional<V> value = loads_.prepare(ticket, attempt);
         if (value) use(*std::move(value));
-        return value.has_value();
+        return value ? Found::hit : Found::miss;
     }
 
-    bool fill(LoadTicket& ticket, K&&, V&& value, std::optional<Ttl> ttl, Attempt& attempt) {
-        return loads_.fill(ticket, attempt, value, ttl) && inserted();
+    bool fill(LoadTicket& ticket, K&&, V&& value, const Terms& terms, Attempt& attempt) {
+        return loads_.fill(ticket, attempt, value, terms) && inserted();
     }
 
     static std::optional<bool> verdict(const LoadTicket& ticket) noexcept {

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "drey/clock.hpp"
+#include "drey/terms.hpp"
 #include "drey/writing/retry.hpp"
 #include "drey/writing/write.hpp"
 
@@ -48,7 +49,7 @@ struct WriteBehindOptions {
     /// Runs the batches: any callable that takes a task and runs it, once, now or later, on any
     /// thread. Without one, the object's own thread does. What flushes, destroys, or finds the
     /// queue full does not wait for it, but writes on its own thread if nobody is writing.
-    std::function<void(std::function<void()>)> executor = {};
+    Executor executor = {};
 
     /// Whether a thread of this object, started by the first write, watches the clock. If not, time
     /// is looked at by `poll` only (and by what writes, if there is an executor): for tests, and
