@@ -53,7 +53,7 @@ TEST_CASE("who acts on the value that it finds waits for whoever is overwriting 
         [](Store& store) { store.take(std::uint64_t{1}); },
         [&](Store& store) { store.update(1, nothing, {}); },
         [](Store& store) { store.erase_if([](std::uint64_t, std::uint64_t) { return true; }); },
-        [](Store& store) { store.put(2, 2, drey::Ttl(1h), drey::WriteIf::always); },
+        [](Store& store) { store.put(2, 2, {.ttl = 1h}, drey::WriteIf::always); },
     };
     for (const Act& act : acts) {
         HazardDomain domain;

@@ -17,10 +17,9 @@
 #if __has_feature(address_sanitizer)
 /// A copy that is unloaded leaves behind what it knew of threads: a record for each that used it at
 /// one time. It cannot tell that from the end of the process, at which static caches may need them.
+/// Its own frames have no names by then; ours, which called it, do.
 extern "C" const char* __lsan_default_suppressions();
-extern "C" const char* __lsan_default_suppressions() {
-    return "leak:drey::HazardDomain\nleak:drey::WaitGraph";
-}
+extern "C" const char* __lsan_default_suppressions() { return "leak:copies.test.cpp"; }
 #endif
 #endif
 
