@@ -1,8 +1,6 @@
 #include <atomic>
 #include <chrono>
-#include <functional>
-#include <memory>
-#include <stdexcept>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -12,10 +10,11 @@
 #include "support/catch.hpp"
 #include "support/threads.hpp"
 #include "writing/fake_database.hpp"
+#include "writing/fake_executor.hpp"
 
 using namespace std::chrono_literals;
 using Log = std::vector<std::string>;
-using Task = std::function<void()>;
+using Does = FakeExecutor::Does;
 
 namespace {
 
@@ -23,19 +22,16 @@ struct Fixture {
     drey::ManualClock clock;
     FakeDatabase database;
     drey::Cache<int, std::string> cache{{.capacity = 100}};
-    std::vector<Task> tasks;
+    FakeExecutor executor;
 
-    drey::WriteBehindOptions<int, std::string> options(std::function<void(Task)> executor) {
+    auto behind() { return drey::write_behind(cache, database.batch_writer(), options()); }
+    drey::WriteBehindOptions<int, std::string> options() {
         return {.on_failure = [](const auto&) {},
                 .flush_every = 10s,
                 .max_batch = 2,
                 .clock = clock,
-                .executor = std::move(executor),
+                .executor = executor.ref(),
                 .own_thread = false};
-    }
-    auto behind() {
-        return drey::write_behind(cache, database.batch_writer(),
-                                  options([this](Task task) { tasks.push_back(std::move(task)); }));
     }
 };
 
@@ -47,23 +43,23 @@ TEST_CASE(
     auto behind = f.behind();
     behind.put(1, "a");
     behind.poll();
-    CHECK(f.tasks.empty());
+    CHECK(f.executor.kept.empty());
     f.clock.advance(10s);
     behind.poll();
     behind.poll();
-    REQUIRE(f.tasks.size() == 1);
+    REQUIRE(f.executor.kept.size() == 1);
     CHECK(f.database.log().empty());
-    f.tasks[0]();
+    f.executor.kept[0]();
     CHECK(f.database.log() == Log{"1=a"});
     behind.poll();
-    CHECK(f.tasks.size() == 1);
+    CHECK(f.executor.kept.size() == 1);
     behind.put(2, "b");
     behind.put(3, "c");  // a full batch needs no poll
-    REQUIRE(f.tasks.size() == 2);
+    REQUIRE(f.executor.kept.size() == 2);
     behind.put(4, "d");
     behind.put(5, "e");
-    f.tasks[1]();
-    CHECK(f.tasks.size() == 2);
+    f.executor.kept[1]();
+    CHECK(f.executor.kept.size() == 2);
     CHECK(f.database.log() == Log{"1=a", "2=b", "3=c", "4=d", "5=e"});
 }
 
@@ -72,10 +68,10 @@ TEST_CASE("a task that is run twice, or when all has been written, does nothing"
     auto behind = f.behind();
     behind.put(1, "a");
     behind.put(2, "b");
-    REQUIRE(f.tasks.size() == 1);
+    REQUIRE(f.executor.kept.size() == 1);
     behind.flush();
-    f.tasks[0]();
-    f.tasks[0]();
+    f.executor.kept[0]();
+    f.executor.kept[0]();
     CHECK(f.database.batches.size() == 1);
 }
 
@@ -90,15 +86,15 @@ TEST_CASE("flush and destruction do not wait for an executor, whose task then do
         behind.put(3, "c");
     }
     CHECK(f.database.log() == Log{"1=a", "2=b", "3=c"});
-    REQUIRE_FALSE(f.tasks.empty());
-    for (auto& task : f.tasks) task();
+    REQUIRE_FALSE(f.executor.kept.empty());
+    for (auto& task : f.executor.kept) task();
     CHECK(f.database.batches.size() == 2);
 }
 
 TEST_CASE("an executor may run the task at once") {
     Fixture f;
-    auto behind = drey::write_behind(f.cache, f.database.batch_writer(),
-                                     f.options([](const Task& task) { task(); }));
+    f.executor.next = [] { return Does::runs; };
+    auto behind = f.behind();
     behind.put(1, "a");
     CHECK(f.database.log().empty());
     behind.put(2, "b");
@@ -107,35 +103,36 @@ TEST_CASE("an executor may run the task at once") {
 
 TEST_CASE("an executor that throws is counted and asked again") {
     Fixture f;
-    bool refuses = true;
-    auto behind = drey::write_behind(f.cache, f.database.batch_writer(), f.options([&](Task task) {
-        if (refuses) throw std::runtime_error("full");
-        f.tasks.push_back(std::move(task));
-    }));
+    f.executor.next = [] { return Does::refuses; };
+    auto behind = f.behind();
     behind.put(1, "a");
     behind.put(2, "b");
     behind.poll();
     CHECK(behind.stats().refusals == 2);
-    refuses = false;
+    f.executor.next = [] { return Does::keeps; };
     behind.poll();
-    REQUIRE(f.tasks.size() == 1);
-    f.tasks[0]();
+    REQUIRE(f.executor.kept.size() == 1);
+    f.executor.kept[0]();
     CHECK(f.database.log() == Log{"1=a", "2=b"});
 }
 
 TEST_CASE("an executor that drops its task is counted and asked again") {
     Fixture f;
+    f.executor.next = [] { return Does::drops; };
     auto behind = f.behind();
     behind.put(1, "a");
     behind.put(2, "b");
-    REQUIRE(f.tasks.size() == 1);
-    f.tasks.clear();
     CHECK(behind.stats().refusals == 1);
+    f.executor.next = [] { return Does::keeps; };
     behind.poll();
-    REQUIRE(f.tasks.size() == 1);
-    f.tasks[0]();
-    f.tasks.clear();
-    CHECK(behind.stats().refusals == 1);
+    REQUIRE(f.executor.kept.size() == 1);
+    f.executor.kept.clear();  // dropped later
+    CHECK(behind.stats().refusals == 2);
+    behind.poll();
+    REQUIRE(f.executor.kept.size() == 1);
+    f.executor.kept[0]();
+    f.executor.kept.clear();
+    CHECK(behind.stats().refusals == 2);
     CHECK(f.database.log() == Log{"1=a", "2=b"});
 }
 
@@ -173,18 +170,16 @@ TEST_CASE("its own thread watches the clock for an executor", "[concurrent]") {
     support::Gate wrote;
     FakeDatabase database;
     database.before_batch = [&] { wrote.open(); };
+    FakeExecutor executor;
+    executor.next = [] { return Does::runs_elsewhere; };
     drey::Cache<int, std::string> cache{{.capacity = 100}};
-    std::thread runner;
     {
         auto behind = drey::write_behind(
             cache, database.batch_writer(),
-            {.on_failure = [](const auto&) {},
-             .flush_every = 1ms,
-             .executor = [&](Task task) { runner = std::thread(std::move(task)); }});
+            {.on_failure = [](const auto&) {}, .flush_every = 1ms, .executor = executor.ref()});
         behind.put(1, "a");
         wrote.wait();
     }
-    runner.join();
     CHECK(database.log() == Log{"1=a"});
 }
 
@@ -193,48 +188,64 @@ TEST_CASE("its own thread asks an executor again that refused, or dropped the ta
     support::Gate wrote;
     FakeDatabase database;
     database.before_batch = [&] { wrote.open(); };
+    FakeExecutor executor;
+    executor.next = [&] {
+        return executor.asked == 1   ? Does::refuses
+               : executor.asked == 2 ? Does::drops
+                                     : Does::runs_elsewhere;
+    };
     drey::Cache<int, std::string> cache{{.capacity = 100}};
-    std::thread runner;
-    std::atomic<int> asked = 0;
     {
-        auto behind = drey::write_behind(cache, database.batch_writer(),
-                                         {.on_failure = [](const auto&) {},
-                                          .flush_every = 1ms,
-                                          .executor =
-                                              [&](Task task) {
-                                                  if (++asked == 1)
-                                                      throw std::runtime_error("full");
-                                                  if (asked == 3)
-                                                      runner = std::thread(std::move(task));
-                                              }});
+        auto behind = drey::write_behind(
+            cache, database.batch_writer(),
+            {.on_failure = [](const auto&) {}, .flush_every = 1ms, .executor = executor.ref()});
         behind.put(1, "a");
         wrote.wait();
         CHECK(behind.stats().refusals == 2);
     }
-    runner.join();
-    CHECK(asked == 3);
+    CHECK(executor.asked == 3);
 }
 
 TEST_CASE("destruction waits for the task that is writing", "[concurrent]") {
     support::Gate writing;
     std::atomic<bool> wrote = false;
+    FakeExecutor executor;
+    executor.next = [] { return Does::runs_elsewhere; };
     drey::Cache<int, int> cache{{.capacity = 100}};
-    std::thread runner;
     {
-        auto behind = drey::write_behind(
-            cache,
-            [&](std::span<const drey::Write<int, int>>) {
-                writing.open();
-                for (int i = 0; i < 1000; ++i) std::this_thread::yield();
-                wrote = true;
-            },
-            {.on_failure = [](const auto&) {},
-             .flush_every = 0s,
-             .executor = [&](Task task) { runner = std::thread(std::move(task)); },
-             .own_thread = false});
+        auto behind = drey::write_behind(cache,
+                                         [&](std::span<const drey::Write<int, int>>) {
+                                             writing.open();
+                                             for (int i = 0; i < 1000; ++i)
+                                                 std::this_thread::yield();
+                                             wrote = true;
+                                         },
+                                         {.on_failure = [](const auto&) {},
+                                          .flush_every = 0s,
+                                          .executor = executor.ref(),
+                                          .own_thread = false});
         behind.put(1, 1);
         writing.wait();
     }
     CHECK(wrote);
-    runner.join();
+}
+
+TEST_CASE("a task that is run twice does not make the executor get two at a time") {
+    Fixture f;
+    auto behind = f.behind();
+    behind.put(1, "a");
+    behind.put(2, "b");
+    REQUIRE(f.executor.kept.size() == 1);
+    f.executor.kept[0]();
+    behind.put(3, "c");
+    behind.put(4, "d");
+    REQUIRE(f.executor.kept.size() == 2);
+    f.database.before_batch = [&] {
+        f.database.before_batch = nullptr;
+        behind.put(5, "e");
+        behind.put(6, "f");
+    };
+    f.executor.kept[0]();  // again
+    behind.poll();
+    CHECK(f.executor.kept.size() == 2);
 }

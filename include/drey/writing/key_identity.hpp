@@ -1,6 +1,7 @@
 #pragma once
 
 #include <concepts>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -41,11 +42,30 @@ struct KeysByText {
     static bool equal(const K& a, const K& b) { return text(a) == text(b); }
 };
 
+/// Whether a `to_key` decides what text such a key has: then keys that differ may have the same.
+template <class T>
+inline constexpr bool has_own_text = HasToKey<T>;
+template <class T>
+inline constexpr bool has_own_text<std::optional<T>> = has_own_text<std::remove_cv_t<T>>;
+template <class... Parts>
+inline constexpr bool has_own_text<std::tuple<Parts...>> =
+    (has_own_text<std::remove_cvref_t<Parts>> || ...);
+template <class First, class Second>
+inline constexpr bool has_own_text<std::pair<First, Second>> =
+    has_own_text<std::remove_cvref_t<First>> || has_own_text<std::remove_cvref_t<Second>>;
+
+/// Caches known to keep their entries on a server, by text.
+template <class C>
+concept OutOfProcess = requires {
+    requires !C::is_in_process;
+};
+
 /// The cache's, where its type says what they are; else the usual.
 template <class C>
 struct KeyIdentityOf {
     using K = typename C::key_type;
-    static constexpr bool by_value = has_default_hash<K> && std::equality_comparable<K>;
+    static constexpr bool by_value =
+        has_default_hash<K> && std::equality_comparable<K> && !(OutOfProcess<C> && has_own_text<K>);
     static_assert(by_value || has_key_text<K>,
                   "drey: writing through a cache needs keys that can be told apart: specialise "
                   "std::hash for the key type and give it an operator==");
@@ -62,43 +82,5 @@ struct KeyIdentityOf<Cache<K, V, Local<Policy, Hasher, Equal>>> {
 
 template <class C>
 using KeyIdentity = typename KeyIdentityOf<C>::type;
-
-/// Whether the cache is known to be for one thread.
-template <class C>
-inline constexpr bool is_local = false;
-template <class K, class V, class Policy, class Hasher, class Equal>
-inline constexpr bool is_local<Cache<K, V, Local<Policy, Hasher, Equal>>> = true;
-
-/// Removes the key after a write that failed, whose own exception is the one to be told.
-template <class C>
-void forget(C& cache, const typename C::key_type& key) noexcept {
-    try {
-        cache.erase(key);
-    } catch (...) {  // a server's; then the erase is made up for before the key is found there
-    }
-}
-
-/// Who was not given an eraser.
-struct NoEraser {};
-
-/// Says in words what is wrong with the functions that write to a database.
-template <class C, class Writer, class Eraser>
-consteval void check_writers() {
-    using K = typename C::key_type;
-    using V = typename C::mapped_type;
-    static_assert(std::is_copy_constructible_v<K>, "drey: writing needs a key that can be copied");
-    static_assert(std::invocable<Writer&, const K&, const V&>,
-                  "drey: a writer must be callable with (const K& key, const V& value)");
-    if constexpr (std::invocable<Writer&, const K&, const V&>)
-        static_assert(std::is_void_v<std::invoke_result_t<Writer&, const K&, const V&>>,
-                      "drey: a writer returns nothing; it says that it failed by throwing");
-    if constexpr (!std::same_as<Eraser, NoEraser>) {
-        static_assert(std::invocable<Eraser&, const K&>,
-                      "drey: an eraser must be callable with (const K& key)");
-        if constexpr (std::invocable<Eraser&, const K&>)
-            static_assert(std::is_void_v<std::invoke_result_t<Eraser&, const K&>>,
-                          "drey: an eraser returns nothing; it says that it failed by throwing");
-    }
-}
 
 }  // namespace drey::detail

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "drey/clock.hpp"
+#include "drey/fwd.hpp"
 #include "drey/terms.hpp"
 #include "drey/writing/retry.hpp"
 #include "drey/writing/write.hpp"
@@ -48,20 +49,27 @@ struct WriteBehindOptions {
 
     /// Runs the batches: any callable that takes a task and runs it, once, now or later, on any
     /// thread. Without one, the object's own thread does. What flushes, destroys, or finds the
-    /// queue full does not wait for it, but writes on its own thread if nobody is writing.
+    /// queue full does not wait for it, but writes on its own thread if nobody is writing. Over a
+    /// Local cache, tasks must run on the cache's thread.
     Executor executor = {};
 
     /// Whether a thread of this object, started by the first write, watches the clock. If not, time
     /// is looked at by `poll` only (and by what writes, if there is an executor): for tests, and
-    /// for who has a timer. Must be false over a Local cache.
+    /// for who has a timer. Must be false over a Local cache, in an AnyCache too.
     bool own_thread = true;
 };
 
 namespace detail {
 
+/// Whether the cache is known to be for one thread.
+template <class C>
+inline constexpr bool is_local = false;
+template <class K, class V, class Policy, class Hasher, class Equal>
+inline constexpr bool is_local<Cache<K, V, Local<Policy, Hasher, Equal>>> = true;
+
 /// Throws std::invalid_argument that names the first field that is wrong.
 template <class K, class V>
-void check(const WriteBehindOptions<K, V>& options, bool is_local) {
+void check(const WriteBehindOptions<K, V>& options, bool for_one_thread) {
     if (!options.on_failure)
         throw std::invalid_argument(
             "drey: on_failure must be set: it is told of the writes that are lost");
@@ -70,7 +78,7 @@ void check(const WriteBehindOptions<K, V>& options, bool is_local) {
     if (options.max_batch == 0) throw std::invalid_argument("drey: max_batch must be at least 1");
     if (options.max_queue == 0) throw std::invalid_argument("drey: max_queue must be at least 1");
     check(options.retry);
-    if (is_local && options.own_thread)
+    if (for_one_thread && options.own_thread)
         throw std::invalid_argument(
             "drey: own_thread must be false over a Local cache, which is for one thread");
 }

@@ -49,6 +49,12 @@ public:
         : std::runtime_error("drey::WriteQueueFull: as many keys wait to be written as may wait") {}
 };
 
+/// Whether a flush waits for what has failed and rests until it is tried again.
+enum class Resting {
+    wait,   ///< until each is written or given up; the clock must go on
+    report  ///< one attempt now, whatever the rest; what fails stays queued and is reported
+};
+
 /// A write on its way: made once, shared by the queue, readers and failures, never changed.
 template <class K, class V>
 struct PendingWrite {

@@ -1,11 +1,12 @@
 #pragma once
 
-#include <concepts>
-#include <functional>
+#include <initializer_list>
+#include <ranges>
+#include <span>
 #include <type_traits>
 #include <utility>
 
-#include "drey/writing/key_identity.hpp"
+#include "drey/writing/beside_database.hpp"
 
 namespace drey {
 
@@ -18,52 +19,39 @@ namespace drey {
 ///
 /// A writer that throws may have written, so then the key is removed as well.
 ///
+/// There are no `update`, `put_if_absent` and `take`: what they read may be written by others
+/// before they write. Only the database can do these at once; let the writer have it do so.
+///
 /// Thread-safe if the cache is. The writer runs on the calling thread, outside all locks.
 template <class C, class Writer, class Eraser = detail::NoEraser>
-class WriteAround {
+class WriteAround : public detail::BesideDatabase<C, Writer, Eraser> {
+    using Base = detail::BesideDatabase<C, Writer, Eraser>;
+
 public:
-    using key_type = typename C::key_type;
-    using mapped_type = typename C::mapped_type;
+    using typename Base::key_type;
+    using typename Base::mapped_type;
 
     WriteAround(C& cache, Writer writer, Eraser eraser)
-        : cache_(cache), writer_(std::move(writer)), eraser_(std::move(eraser)) {
-        detail::check_writers<C, Writer, Eraser>();
-    }
-    WriteAround(const WriteAround&) = delete;
-    WriteAround& operator=(const WriteAround&) = delete;
+        : Base(cache, std::move(writer), std::move(eraser)) {}
 
     /// Writes the value to the database, then removes the key from the cache. Throws what the
     /// writer throws; the cache has no value for the key then either.
     void put(const key_type& key, const mapped_type& value) {
-        then_forget(key, [&] { std::invoke(writer_, key, value); });
+        this->write(key, value, [&] { this->cache().erase(key); });
+    }
+
+    /// Writes pairs of key and value as `put` does, one after the other; the first that throws is
+    /// the last.
+    template <std::ranges::input_range Entries>
+    void put_many(Entries&& entries) {
+        for (const auto& [key, value] : entries) put(key, value);
+    }
+    void put_many(std::initializer_list<std::pair<key_type, mapped_type>> entries) {
+        put_many(std::span(entries.begin(), entries.size()));
     }
 
     /// Removes the key from the database by the eraser, then from the cache, and throws as `put`.
-    void erase(const key_type& key) {
-        static_assert(!std::same_as<Eraser, detail::NoEraser>,
-                      "drey: to erase, give write_around an eraser: "
-                      "write_around(cache, writer, eraser)");
-        then_forget(key, [&] { std::invoke(eraser_, key); });
-    }
-
-    /// Where to read: `get`, `get_or_load` and the like.
-    C& cache() const noexcept { return cache_; }
-
-private:
-    template <class Write>
-    void then_forget(const key_type& key, Write&& write) {
-        try {
-            write();
-        } catch (...) {
-            detail::forget(cache_, key);
-            throw;
-        }
-        cache_.erase(key);
-    }
-
-    C& cache_;
-    Writer writer_;
-    [[no_unique_address]] Eraser eraser_;
+    void erase(const key_type& key) { this->remove(key); }
 };
 
 /// Puts a database beside a cache: `put(key, value)` calls `writer(key, value)`, which throws if it

@@ -8,7 +8,6 @@
 #include <list>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -78,9 +77,6 @@ public:
         return nullptr;
     }
 
-    /// The thread whose put has the entry pinned, if one has.
-    static std::thread::id pinned_by(const Entry& entry) noexcept { return entry.pinned_by; }
-
     static const Pending& latest(const Entry& entry) noexcept { return entry.write; }
 
     /// Queues a key that has no entry, pinned. Throws if there is no memory, and then has changed
@@ -113,7 +109,7 @@ public:
 
     /// The cache has the value too. Whether `due` may be earlier now.
     bool unpin(Entry& entry) noexcept {
-        entry.pinned_by = {};
+        entry.is_pinned = false;
         if (entry.state == State::resting) return true;
         if (entry.state == State::flying) return false;
         --pinned_waiting_;
@@ -154,9 +150,10 @@ public:
     }
 
     /// Takes the next batch, of puts with a lower number than `before`, into `batch`, which is
-    /// empty and has room for the largest. Nothing else may be flying.
+    /// empty, and no more than it has room for. Nothing else may be flying.
     void take(std::vector<Pending>& batch, Number before) noexcept {
-        for (auto at = waiting_.begin(); at != waiting_.end() && batch.size() < max_batch_;) {
+        const std::size_t most = std::min(max_batch_, batch.capacity());
+        for (auto at = waiting_.begin(); at != waiting_.end() && batch.size() < most;) {
             const auto entry = at++;
             if (!is_free(*entry) || entry->number >= before) continue;
             entry->state = State::flying;
@@ -196,6 +193,7 @@ public:
         while (!flying_.empty()) {
             const auto entry = flying_.begin();
             const bool has_newer = entry->newer != none;
+            if (entry->has_failed) ++entry->failures;
             if (entry->has_failed && !has_newer && ++entry->attempts >= retry_.attempts) {
                 lose(landed.lost, flying_, entry);
             } else if (entry->has_failed) {
@@ -203,13 +201,13 @@ public:
                 // who waits for the old value to be written waits for what replaces it.
                 if (has_newer) ++stats_.coalesced;
                 ++stats_.retried;
-                const std::size_t failures = std::max<std::size_t>(entry->attempts, 1);
                 entry->state = State::resting;
-                entry->due = deadline_after(now, detail::delay_after(retry_, failures));
+                entry->due = deadline_after(now, detail::delay_after(retry_, entry->failures));
                 resting_.splice(resting_.end(), flying_, entry);
             } else {
                 ++stats_.written;
                 entry->why = nullptr;
+                entry->failures = 0;
                 if (has_newer) {
                     entry->number = entry->newer;
                     enlist(waiting_, flying_, entry, deadline_after(now, flush_every_));
@@ -290,19 +288,18 @@ private:
         const Hash hash;
         Pending write;  // the latest
         State state = State::waiting;
-        std::thread::id pinned_by{};
         Number number = none;      // of the oldest put that is not written
         Number newer = none;       // of the first put since the entry took off
         std::int64_t due = 0;      // waiting: when to write it; resting: when the rest is over
         std::size_t attempts = 0;  // of the latest value, that failed
+        std::size_t failures = 0;  // of the key, since it was last written
         bool has_failed = false;   // this flight
-        std::exception_ptr why;    // of the last failure
+        bool is_pinned = false;
+        std::exception_ptr why;  // of the last failure
     };
     using Iterator = typename Entries::iterator;
 
-    static bool is_free(const Entry& entry) noexcept {
-        return entry.pinned_by == std::thread::id();
-    }
+    static bool is_free(const Entry& entry) noexcept { return !entry.is_pinned; }
 
     bool is_batch_full() const noexcept { return waiting_.size() - pinned_waiting_ >= max_batch_; }
 
@@ -311,7 +308,7 @@ private:
     }
 
     void pin(Entry& entry) noexcept {
-        entry.pinned_by = std::this_thread::get_id();
+        entry.is_pinned = true;
         if (entry.state == State::waiting) ++pinned_waiting_;
     }
 
