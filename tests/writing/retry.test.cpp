@@ -344,3 +344,27 @@ TEST_CASE(
         CHECK(stats.queued == stats.written + stats.coalesced + stats.failed);
     }
 }
+
+TEST_CASE("delays grow for a key that is put again and again, however often it fails") {
+    Behind b({.flush_every = 0s, .retry = {.attempts = 2, .first_delay = 1s, .factor = 2.0}});
+    b.database.down = true;
+    b.behind.put(1, "a");
+    b.behind.poll();
+    for (const auto delay : {1s, 2s, 4s}) {
+        const std::size_t attempts = b.database.batches.size();
+        b.behind.put(1, "newer");  // which has all attempts again
+        b.pass(delay - 1ms);
+        CHECK(b.database.batches.size() == attempts);
+        b.pass(1ms);
+        CHECK(b.database.batches.size() == attempts + 1);
+    }
+    CHECK(b.lost.empty());
+    b.database.down = false;
+    b.pass(8s);
+    b.database.down = true;
+    b.behind.put(1, "b");
+    b.behind.poll();
+    b.database.down = false;
+    b.pass(1s);
+    CHECK(b.database.log() == Log{"1=newer", "1=b"});
+}
