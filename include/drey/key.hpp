@@ -15,8 +15,10 @@
 ///     part                                    is written as
 ///     text; a char is text of one byte        itself, escaped
 ///     integers, bool, enumerators             decimal: -17, 1, the enumerator's number
-///     float, double                           the fewest digits that give the number back: 0.1,
-///                                             1e+30, inf, nan; -0 as 0, since they are equal
+///     float, double                           an integer's digits if it is one and below 2^64;
+///     else
+///                                             the fewest characters that give the number back:
+///                                             0.1, 1e+30, inf, nan; -0 as 0, since they are equal
 ///     pairs and tuples                        their parts, as if these stood there
 ///     an optional                             its value, or %- for none; %+ before a value that
 ///                                             may itself begin with %-, such as another optional
@@ -25,7 +27,8 @@
 ///                                             the above; it goes before them
 ///
 /// The text says what the parts are, not of which types they were made: 1, 1u, "1" and '1' are one
-/// key, and so are 0.1f and 0.1. Nothing depends on the locale or the machine.
+/// key, and so are 100000 and 1e5, and 0.1f and 0.1, though these are not equal. Nothing depends on
+/// the locale or the machine.
 ///
 /// Caches over Redis write their keys so, but that a key which is no tuple is one text, whose
 /// colons stand for themselves (redis/key_text.hpp).

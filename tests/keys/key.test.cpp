@@ -135,6 +135,17 @@ TEST_CASE(
     CHECK(key(-std::nan("2"), -std::nanf("")) == "nan:nan");
 }
 
+TEST_CASE("a whole number is written as one, of whatever type it is") {
+    CHECK(key(1e5) == key(100'000));
+    CHECK(key(-1e15f) == key(-999'999'986'991'104));
+    CHECK(key(0x1p60) == key(1LL << 60));
+    CHECK(key(-0x1p63) == key(std::numeric_limits<std::int64_t>::min()));
+    CHECK(key(0x1p63) == key(1ULL << 63));
+    CHECK(key(1e20) == "1e+20");
+    CHECK(key(-1e19) == "-1e+19");
+    CHECK(key(100'000.5) == "100000.5");
+}
+
 TEST_CASE("pairs and tuples are their parts") {
     CHECK(key("a", std::pair("b:c"s, 1), std::tuple(Colour::red, true)) == "a:b%3Ac:1:1:1");
     CHECK(key(std::tuple(std::pair(1, 2), "x"s)) == "1:2:x");

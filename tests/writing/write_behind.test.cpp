@@ -388,6 +388,9 @@ TEST_CASE("a cache chosen at run time is written behind") {
     CHECK(behind.get_or_load(2, [] { return std::string("old"); }) == std::nullopt);
     CHECK(behind.get_or_load(3, [] { return std::string("row"); }) == "row");
     CHECK(behind.visit(3, [](const std::string& value) { CHECK(value == "row"); }));
+    CHECK(behind.find(2).is_miss());
+    using Rows = std::vector<std::optional<std::string>>;
+    CHECK(behind.get_many({3, 1, 2}) == Rows{"row", "a", {}});
     behind.flush();
     CHECK(database.log() == Log{"1=a", "2=-"});
 }

@@ -1,12 +1,17 @@
 #include "drey/writing/write_through.hpp"
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "drey/any_cache.hpp"
@@ -267,6 +272,111 @@ TEST_CASE("put around writes the database and removes the key, also if the write
     database.down = true;
     CHECK_THROWS_AS(around.put(1, "newer"), FakeDatabase::Down);
     CHECK_FALSE(cache.contains(1));
+}
+
+TEST_CASE("of many puts, those before the one that throws are written") {
+    FakeDatabase database;
+    Cache cache{{.capacity = 10}};
+    const auto writer = [&](int key, const std::string& value) {
+        if (key == 3) throw FakeDatabase::Down();
+        database.write(key, value);
+    };
+    auto through = drey::write_through(cache, writer);
+    through.put_many({{1, "a"}, {2, "b"}});
+    const std::map<int, std::string> entries{{2, "c"}, {3, "c"}, {4, "c"}};
+    CHECK_THROWS_AS(through.put_many(entries), FakeDatabase::Down);
+    CHECK(cache.get(2) == "c");
+    auto around = drey::write_around(cache, writer);
+    around.put_many({{1, "d"}, {2, "d"}});
+    CHECK_THROWS_AS(around.put_many(entries), FakeDatabase::Down);
+    CHECK(cache.empty());
+    CHECK(database.rows() == std::map<int, std::string>{{1, "d"}, {2, "c"}});
+}
+
+TEST_CASE(
+    "update, put_if_absent and take through see what is cached or in the database, and write it") {
+    FakeDatabase database;
+    Cache cache{{.capacity = 10}};
+    int loads = 0;
+    const auto loader = [&](int key) {
+        ++loads;
+        return database.read(key);
+    };
+    auto through = drey::write_through(cache, writer_to(database), eraser_from(database));
+    using Row = std::optional<std::string>;
+    const auto more = [](const Row& row) -> Row { return row.value_or("") + "+"; };
+    const auto nothing = [](const Row&) { return Row(); };
+    database.write(1, "row");
+    CHECK(through.update(1, more, loader));
+    CHECK(through.update(1, more, loader));
+    CHECK(loads == 1);
+    CHECK(database.read(1) == "row++");
+    CHECK(cache.get(1) == "row++");
+    CHECK_FALSE(through.put_if_absent(1, "x", loader));
+    cache.clear();
+    CHECK_FALSE(through.put_if_absent(1, "x", loader));
+    CHECK(through.put_if_absent(2, "x", loader));
+    CHECK(through.take(1, loader) == "row++");
+    CHECK(through.take(1, loader) == std::nullopt);
+    CHECK_FALSE(through.update(2, nothing, loader));
+    CHECK_FALSE(through.update(2, nothing, loader));
+    CHECK(cache.empty());
+    using Log = std::vector<std::string>;
+    CHECK(database.log() == Log{"1=row", "1=row+", "1=row++", "2=x", "1=-", "2=-"});
+    const auto text = [](const Row&) { return std::string("text"); };
+    CHECK(drey::write_through(cache, writer_to(database)).update(1, text, loader));
+    CHECK_THROWS_AS(through.put(1, "a", {.stale_for = -1s}), std::invalid_argument);
+    CHECK_THROWS_AS(through.update(1, more, loader, {.ttl = -1s}), std::invalid_argument);
+    CHECK(database.read(1) == "text");
+}
+
+TEST_CASE("what threads update through adds up", "[concurrent]") {
+    std::array<std::atomic<int>, 4> rows{};
+    drey::Cache<int, int> cache{{.capacity = 2}};
+    auto through = drey::write_through(
+        cache, [&](int key, int value) { rows[static_cast<std::size_t>(key)] = value; });
+    const std::size_t each = support::ops(1000);
+    support::in_threads(4, [&](std::size_t thread) {
+        for (std::size_t i = 0; i < each; ++i)
+            through.update(
+                static_cast<int>((thread + i) % rows.size()),
+                [](std::optional<int> n) { return n.value_or(0) + 1; },
+                [&](int key) { return rows[static_cast<std::size_t>(key)].load(); });
+    });
+    std::size_t sum = 0;
+    for (const auto& row : rows) sum += static_cast<std::size_t>(row.load());
+    CHECK(sum == 4 * each);
+}
+
+namespace {
+
+/// Two keys with one text, which a server takes for one.
+struct Labelled {
+    int id;
+    std::string label;
+    bool operator==(const Labelled&) const = default;
+};
+int to_key(const Labelled& key) { return key.id; }
+
+struct OnAServer {
+    using key_type = std::pair<Labelled, int>;
+    static constexpr bool is_in_process = false;
+};
+
+}  // namespace
+
+template <>
+struct std::hash<Labelled> {
+    std::size_t operator()(const Labelled& key) const { return static_cast<std::size_t>(key.id); }
+};
+
+TEST_CASE("keys that a server takes for one are one, those that the process tells apart are two") {
+    const std::pair<Labelled, int> a{{1, "a"}, 2}, b{{1, "b"}, 2};
+    using There = drey::detail::KeyIdentity<OnAServer>;
+    CHECK(There::equal(a, b));
+    CHECK(There::hash(a) == There::hash(b));
+    using Here = drey::detail::KeyIdentity<drey::Cache<std::pair<Labelled, int>, int>>;
+    CHECK_FALSE(Here::equal(a, b));
 }
 
 TEST_CASE("a cache for one thread, and one chosen at run time, are written through too") {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <charconv>
+#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <limits>
@@ -119,10 +120,28 @@ std::string_view text_of(const T& text) {
 }
 
 template <class Out, class T>
-void append_number(Out& out, T number) {
+void append_digits(Out& out, T number) {
     char digits[32];  // enough for 64 bits, and for the shortest digits that give a double back
     const auto end = std::to_chars(digits, digits + sizeof digits, number).ptr;
     out.append(std::string_view(digits, static_cast<std::size_t>(end - digits)));
+}
+
+template <class Out, std::integral T>
+void append_number(Out& out, T number) {
+    append_digits(out, number);
+}
+
+/// Whole numbers as integers are written, so that 1e5 is 100000 however it was made.
+template <class Out, std::floating_point T>
+void append_number(Out& out, T number) {
+    if (number != number) {
+        out.append("nan");
+    } else if (number >= -0x1p63 && number < 0x1p64 && number == std::trunc(number)) {
+        if (number < 0) return append_number(out, static_cast<long long>(number));
+        append_number(out, static_cast<unsigned long long>(number));  // and -0, which equals 0
+    } else {
+        append_digits(out, number);
+    }
 }
 
 /// Appends the key's text; as a part of a key, with its colons escaped.
@@ -140,11 +159,7 @@ void append_key_text(Out& out, const T& key, bool is_part = false) {
     } else if constexpr (std::is_integral_v<T>) {
         append_number(out, +key);  // bool and small types are numbers, not characters
     } else if constexpr (std::is_floating_point_v<T>) {
-        if (key != key) {
-            out.append("nan");
-        } else {
-            append_number(out, key == T{} ? T{} : key);  // 0 and -0 are equal
-        }
+        append_number(out, key);
     } else if constexpr (std::same_as<T, std::nullopt_t>) {
         out.append("%-");
     } else if constexpr (is_optional<T>) {

@@ -12,6 +12,26 @@ namespace drey::detail {
 /// Who was not given an eraser.
 struct NoEraser {};
 
+/// Says in words what is wrong with the functions that write to a database.
+template <class C, class Writer, class Eraser>
+consteval void check_writers() {
+    using K = typename C::key_type;
+    using V = typename C::mapped_type;
+    static_assert(std::is_copy_constructible_v<K>, "drey: writing needs a key that can be copied");
+    static_assert(std::invocable<Writer&, const K&, const V&>,
+                  "drey: a writer must be callable with (const K& key, const V& value)");
+    if constexpr (std::invocable<Writer&, const K&, const V&>)
+        static_assert(std::is_void_v<std::invoke_result_t<Writer&, const K&, const V&>>,
+                      "drey: a writer returns nothing; it says that it failed by throwing");
+    if constexpr (!std::same_as<Eraser, NoEraser>) {
+        static_assert(std::invocable<Eraser&, const K&>,
+                      "drey: an eraser must be callable with (const K& key)");
+        if constexpr (std::invocable<Eraser&, const K&>)
+            static_assert(std::is_void_v<std::invoke_result_t<Eraser&, const K&>>,
+                          "drey: an eraser returns nothing; it says that it failed by throwing");
+    }
+}
+
 /// A cache and the functions that write to the database beside it: what `WriteThrough` and
 /// `WriteAround` have in common. After a write that failed, the key is removed from the cache,
 /// since the database may have either value.
@@ -32,7 +52,7 @@ protected:
 
     BesideDatabase(C& cache, Writer writer, Eraser eraser)
         : cache_(cache), writer_(std::move(writer)), eraser_(std::move(eraser)) {
-        check();
+        check_writers<C, Writer, Eraser>();
     }
     ~BesideDatabase() = default;
 
@@ -64,26 +84,6 @@ private:
         } catch (...) {
             forget(cache_, key);
             throw;
-        }
-    }
-
-    /// Says in words what is wrong with the functions.
-    static consteval void check() {
-        static_assert(std::is_copy_constructible_v<key_type>,
-                      "drey: writing needs a key that can be copied");
-        static_assert(std::invocable<Writer&, const key_type&, const mapped_type&>,
-                      "drey: a writer must be callable with (const K& key, const V& value)");
-        if constexpr (std::invocable<Writer&, const key_type&, const mapped_type&>)
-            static_assert(
-                std::is_void_v<std::invoke_result_t<Writer&, const key_type&, const mapped_type&>>,
-                "drey: a writer returns nothing; it says that it failed by throwing");
-        if constexpr (has_eraser) {
-            static_assert(std::invocable<Eraser&, const key_type&>,
-                          "drey: an eraser must be callable with (const K& key)");
-            if constexpr (std::invocable<Eraser&, const key_type&>)
-                static_assert(
-                    std::is_void_v<std::invoke_result_t<Eraser&, const key_type&>>,
-                    "drey: an eraser returns nothing; it says that it failed by throwing");
         }
     }
 
