@@ -368,3 +368,48 @@ TEST_CASE("delays grow for a key that is put again and again, however often it f
     b.pass(1s);
     CHECK(b.database.log() == Log{"1=newer", "1=b"});
 }
+
+namespace {
+
+/// Tells when a thread that is not the first to ask looks at it.
+struct TellingClock final : drey::Clock {
+    std::chrono::nanoseconds now() const noexcept override {
+        if (std::this_thread::get_id() != first && !told.exchange(true)) asked.open();
+        return {};
+    }
+
+    const std::thread::id first = std::this_thread::get_id();
+    mutable std::atomic<bool> told = false;
+    mutable support::Gate asked;
+};
+
+}  // namespace
+
+TEST_CASE("each of several flushes that wait for a write is told that it was given up",
+          "[concurrent]") {
+    TellingClock clock;
+    FakeDatabase database;
+    database.refused = {1};
+    drey::Cache<int, std::string> cache{{.capacity = 10}};
+    std::atomic<int> told = 0;
+    auto behind = drey::write_behind(cache, database.batch_writer(),
+                                     {.on_failure = [&](const auto&) { ++told; },
+                                      .retry = {.attempts = 1},
+                                      .clock = clock,
+                                      .own_thread = false});
+    behind.put(1, "a");
+    support::Gate writing;
+    database.before_batch = [&] {
+        writing.open();
+        clock.asked.wait();  // the other flush is under way
+    };
+    std::size_t failures = 0;
+    std::thread other([&] {
+        writing.wait();
+        failures = behind.flush().size();
+    });
+    CHECK(behind.flush().size() == 1);
+    other.join();
+    CHECK(failures == 1);
+    CHECK(told == 1);
+}
