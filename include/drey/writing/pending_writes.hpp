@@ -21,8 +21,8 @@ namespace drey {
 /// the same to the cache, and gives the claim up. So queue and cache see the writes of a key in one
 /// order, and what is decided rests on what is true until it is queued.
 ///
-/// Nobody waits within a claim, whose holder may be asked by others to make haste: a write from
-/// within a write (a listener of the cache, a loader) that would have to wait throws
+/// Nobody waits for others while holding a claim, since others may wait for that: a write from
+/// within a write (by a listener of the cache, or a loader) that would have to wait throws
 /// std::logic_error. So no circle of waiting threads is closed here.
 ///
 /// Room: the entries and the claims that may yet need one are `max_queue` at most, but that a claim

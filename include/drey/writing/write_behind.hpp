@@ -55,6 +55,8 @@ namespace drey {
 /// Listeners and weighers of the cache, loaders and f of `update` run within the write of a key. If
 /// they write other keys through this object where that would have to wait, or flush, they get a
 /// std::logic_error, and so they do if they write the same key: nobody waits for himself.
+///
+/// One such object at a time should be over a cache: neither looks in the other's queue.
 template <class C, class BatchWriter>
 class WriteBehind {
     using K = typename C::key_type;
@@ -242,7 +244,7 @@ public:
     /// Writes all that was queued before, with the threads that are at it, and returns what could
     /// not be written. With Resting::wait that is what was given up meanwhile, and was told to
     /// `on_failure`; with Resting::report also what will be tried again. Throws std::logic_error
-    /// from within the batch writer or `on_failure`.
+    /// from within the batch writer, `on_failure` or a write.
     std::vector<Failure> flush(Resting resting = Resting::wait) { return writes_.flush(resting); }
 
     /// Does what is due by the clock: writes it on the calling thread, or gives the executor a task
