@@ -87,15 +87,12 @@ public:
     std::size_t purge_expired() { return face_->purge_expired(); }
 
     template <class Loader>
-    auto get_or_load(const K& key, Loader&& loader, LoadOptions options = {}) ->
+    auto get_or_load(const K& key, Loader&& loader, const LoadOptions& options = {}) ->
         typename detail::LoadReturn<Loader, K, V>::type {
-        auto result = face_->get_or_load(
-            key,
-            [&](const K& k) {
-                auto outcome = detail::outcome_of<V>(detail::call_loader(loader, k));
-                return AnyLoaded{std::move(outcome.value), {.ttl = outcome.ttl}};
-            },
-            options);
+        std::optional<V> result;
+        LoaderOf<K, V, Loader> any_loader(loader);
+        const auto use = [&]<class T>(T&& value) { result.emplace(std::forward<T>(value)); };
+        face_->load(key, any_loader, options, UseRef<V>(use));
         if constexpr (detail::LoadReturn<Loader, K, V>::optional) {
             return result;
         } else {
@@ -113,9 +110,6 @@ public:
     bool validate() const { return face_->validate(); }
 
 private:
-    using AnyLoaded = Loaded<std::optional<V>>;
-    using AnyLoader = std::function<AnyLoaded(const K&)>;
-
     struct Face {
         virtual ~Face() = default;
         virtual std::optional<V> get(const K&) = 0;
@@ -133,7 +127,7 @@ private:
         virtual std::size_t erase_if(const std::function<bool(const K&, const V&)>&) = 0;
         virtual std::size_t clear() = 0;
         virtual std::size_t purge_expired() = 0;
-        virtual std::optional<V> get_or_load(const K&, const AnyLoader&, LoadOptions) = 0;
+        virtual bool load(const K&, LoaderRef<K, V>&, const LoadOptions&, const UseRef<V>&) = 0;
         virtual void for_each(const std::function<void(const K&, const V&)>&) = 0;
         virtual std::size_t size() const = 0;
         virtual std::size_t capacity() const = 0;
@@ -180,8 +174,9 @@ private:
             return in_process<std::size_t>("purge_expired",
                                            [&](auto& own) { return own.purge_expired(); });
         }
-        std::optional<V> get_or_load(const K& key, const AnyLoader& loader, LoadOptions o) final {
-            return c.get_or_load(key, loader, o);
+        bool load(const K& key, LoaderRef<K, V>& loader, const LoadOptions& o,
+                  const UseRef<V>& use) final {
+            return c.loading_.get(key, loader, o, use);
         }
         void for_each(const std::function<void(const K&, const V&)>& f) final {
             in_process<void>("for_each", [&](auto& own) { own.for_each(f); });

@@ -1,19 +1,26 @@
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <optional>
 #include <ranges>
 #include <span>
+#include <stdexcept>
 #include <string_view>
 #include <type_traits>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "drey/backend/memory.hpp"
-#include "drey/loading/single_flight.hpp"
+#include "drey/hash.hpp"
+#include "drey/loading/batch_loader.hpp"
+#include "drey/loading/loading.hpp"
 #include "drey/lookup.hpp"
 #include "drey/options.hpp"
 #include "drey/stats.hpp"
@@ -49,6 +56,7 @@ template <class K, class V, class Backend>
 class Cache {
     using Traits = detail::BackendOf<Backend, K, V>;
     using Impl = typename Traits::type;
+    using Loads = Loading<K, V, Impl>;
     static constexpr bool copies = std::is_copy_constructible_v<V>;
 
     /// What is looked up as a string_view, though not as what it is: a C string.
@@ -70,7 +78,8 @@ public:
     static constexpr bool is_in_process = requires(Impl & impl) { impl.capacity(); };
 
     /// Throws std::invalid_argument that names the field if an option is wrong.
-    explicit Cache(Options options) : backend_(std::move(options)) {}
+    explicit Cache(Options options)
+        : settings_(settings_of(options)), backend_(std::move(options)) {}
 
     Cache(const Cache&) = delete;
     Cache& operator=(const Cache&) = delete;
@@ -241,30 +250,98 @@ public:
     /// cache.
     template <class Q = K, class Loader>
         requires is_key<std::remove_cvref_t<Q>>
-    auto get_or_load(Q&& key, Loader&& loader, LoadOptions options = {}) ->
+    auto get_or_load(Q&& key, Loader&& loader) -> typename detail::LoadReturn<Loader, K, V>::type {
+        return copy_or_load(std::forward<Q>(key), std::forward<Loader>(loader), nullptr);
+    }
+    template <class Q = K, class Loader>
+        requires is_key<std::remove_cvref_t<Q>>
+    auto get_or_load(Q&& key, Loader&& loader, const LoadOptions& options) ->
         typename detail::LoadReturn<Loader, K, V>::type {
-        static_assert(
-            copies,
-            "drey: get_or_load copies the value; for values that only move, use visit_or_load");
-        std::optional<V> result;
-        load(std::forward<Q>(key), loader, options,
-             [&]<class T>(T&& value) { result.emplace(std::forward<T>(value)); });
-        if constexpr (detail::LoadReturn<Loader, K, V>::optional) {
-            return result;
-        } else {
-            return *std::move(result);
-        }
+        return copy_or_load(std::forward<Q>(key), std::forward<Loader>(loader), &options);
     }
 
     /// As `get_or_load`, but calls `f(const V&)` with the value in place of returning a copy; for
     /// values that only move. False if the loader said that there is no such row.
     template <class Q = K, class Loader, class F>
         requires is_key<std::remove_cvref_t<Q>>
-    bool visit_or_load(Q&& key, Loader&& loader, F&& f, LoadOptions options = {}) {
+    bool visit_or_load(Q&& key, Loader&& loader, F&& f, const LoadOptions& options = {}) {
         static_assert(std::invocable<F&, const V&>,
                       "drey: visit_or_load needs a function that takes a const V&");
-        return load(std::forward<Q>(key), loader, options,
+        return load(std::forward<Q>(key), std::forward<Loader>(loader), &options,
                     [&](const V& value) { std::invoke(f, value); });
+    }
+
+    /// As `get_or_load`, but returns at once: something to `co_await`, or to be given a callback;
+    /// see `Async`. The loader runs in the background, on `.executor` or a thread of the cache's;
+    /// it is copied or moved, and what it refers to must live as long as the cache.
+    template <class Loader>
+    auto async_get_or_load(K key, Loader&& loader, const LoadOptions& options = {})
+        -> Async<V, typename detail::LoadReturn<std::decay_t<Loader>, K, V>::type> {
+        static_assert(copies && std::is_copy_constructible_v<K>,
+                      "drey: async_get_or_load copies keys and values");
+        static_assert(
+            std::constructible_from<std::decay_t<Loader>, Loader&&>,
+            "drey: async_get_or_load keeps the loader: copy it, or move it into the call");
+        return Async<V, typename detail::LoadReturn<std::decay_t<Loader>, K, V>::type>(
+            loading_.get_async(std::move(key), std::forward<Loader>(loader), options));
+    }
+
+    /// The values of many keys, in their order; what is missing is loaded by one call of
+    /// `batch_loader(std::span<const K>)` for the keys that nobody is loading yet, and waited for
+    /// where somebody is. Nothing where there is no such row. The loader returns a map by key or a
+    /// range of pairs of key and value, which may lack keys that have no row, or a range of one
+    /// value or optional for each key. Keys may occur twice. A loader that throws is everybody's
+    /// error who waits for one of its keys; stale values are served instead if all of them have
+    /// one. Timeouts do not apply to the batch loader, which runs in the call.
+    template <std::ranges::input_range Keys, class BatchLoader>
+    std::vector<std::optional<V>> get_or_load_many(const Keys& keys, BatchLoader&& batch_loader,
+                                                   const LoadOptions& options = {}) {
+        static_assert(copies && std::is_copy_constructible_v<K>,
+                      "drey: get_or_load_many copies keys and values");
+        // Each key once, in the order in which they come.
+        std::vector<K> unique;
+        std::vector<std::size_t> places;
+        std::unordered_multimap<std::uint64_t, std::size_t> known;
+        for (const auto& one : keys) {
+            K key(one);
+            const std::uint64_t hash = typename Impl::Attempt(backend_, key).hash();
+            const auto [first, last] = known.equal_range(hash);
+            const auto at = std::find_if(first, last, [&](const auto& candidate) {
+                return backend_.equal(unique[candidate.second], key);
+            });
+            if (at != last) {
+                places.push_back(at->second);
+                continue;
+            }
+            known.emplace(hash, unique.size());
+            places.push_back(unique.size());
+            unique.push_back(std::move(key));
+        }
+        auto load_one = detail::loader_of_one<K, V>(batch_loader);
+        auto found = loading_.get_many(
+            std::span<const K>(unique),
+            [&](std::span<const K> some) { return detail::load_batch<K, V>(batch_loader, some); },
+            load_one, options);
+        if (unique.size() == places.size()) return found;
+        std::vector<std::optional<V>> values;
+        values.reserve(places.size());
+        for (const std::size_t place : places) values.push_back(found[place]);
+        return values;
+    }
+    template <class BatchLoader>
+    std::vector<std::optional<V>> get_or_load_many(std::initializer_list<K> keys,
+                                                   BatchLoader&& batch_loader,
+                                                   const LoadOptions& options = {}) {
+        return get_or_load_many(std::span<const K>(keys.begin(), keys.size()), batch_loader,
+                                options);
+    }
+
+    /// Has the key loaded again in the background, whatever is there, which stays in use until the
+    /// new value is in its place. Does nothing if the key is being loaded. The loader is copied or
+    /// moved: what it refers to must live as long as the cache.
+    template <class Loader>
+    void refresh(K key, Loader&& loader, const LoadOptions& options = {}) {
+        loading_.refresh(std::move(key), std::forward<Loader>(loader), options);
     }
 
     // ---- the whole -----------------------------------------------------------------------------
@@ -305,7 +382,7 @@ public:
     /// What the cache has counted so far.
     Stats stats() const {
         Stats stats = backend_.stats();
-        flights_.add_to(stats);
+        loading_.add_to(stats);
         return stats;
     }
 
@@ -338,7 +415,23 @@ public:
     }
 
 private:
-    static Terms terms(const PutOptions& options) { return {.ttl = options.ttl}; }
+    friend class AnyCache<K, V>;
+
+    Terms terms(const PutOptions& options) const {
+        if (options.stale_for && options.stale_for->nanoseconds() < 0)
+            throw std::invalid_argument("drey: stale_for must not be negative");
+        const Ttl stale_for = settings_.options.stale_for.value_or(std::chrono::seconds(0));
+        return {.ttl = options.ttl, .stale_for = options.stale_for.value_or(stale_for)};
+    }
+
+    static LoadSettings settings_of(const Options& options) {
+        LoadSettings settings{.options = options.loading,
+                              .clock = {},
+                              .seed = options.seed.value_or(detail::process_salt()),
+                              .may_start_threads = !Traits::is_local};
+        if constexpr (requires { options.clock; }) settings.clock = options.clock;
+        return settings;
+    }
 
     /// The key as the store looks it up: itself or as text if it can, else made a K.
     template <class Q>
@@ -352,29 +445,39 @@ private:
         }
     }
 
+    template <class Q, class Loader>
+    auto copy_or_load(Q&& key, Loader&& loader, const LoadOptions* options) ->
+        typename detail::LoadReturn<Loader, K, V>::type {
+        static_assert(
+            copies,
+            "drey: get_or_load copies the value; for values that only move, use visit_or_load");
+        std::optional<V> result;
+        load(std::forward<Q>(key), std::forward<Loader>(loader), options,
+             [&]<class T>(T&& value) { result.emplace(std::forward<T>(value)); });
+        if constexpr (detail::LoadReturn<Loader, K, V>::optional) {
+            return result;
+        } else {
+            return *std::move(result);
+        }
+    }
+
     /// Looks the key up, and makes a K of it only on a miss.
     template <class Q, class Loader, class Use>
-    bool load(Q&& key, Loader& loader, LoadOptions options, Use&& use) {
-        if (options.ttl) detail::check_ttl(*options.ttl);
+    bool load(Q&& key, Loader&& loader, const LoadOptions* options, Use&& use) {
         static_assert(std::is_constructible_v<K, Q&&>,
                       "drey: to load, a key that cannot be copied must be moved into the call");
         constexpr bool must_be_made = std::same_as<decltype(as_key(key)), K>;
         if constexpr (must_be_made) {
-            return load(K(std::forward<Q>(key)), loader, options, use);
+            return load(K(std::forward<Q>(key)), std::forward<Loader>(loader), options, use);
         } else {
-            const auto& k = as_key(key);
-            typename Impl::Attempt attempt(backend_, k);
-            if (backend_.look(k, attempt, [&]<class T>(T&& value, const Reading& reading) {
-                    if (reading.state == Found::hit) use(std::forward<T>(value));
-                }) == Found::hit) [[likely]]
-                return true;
-            K own(std::forward<Q>(key));
-            return flights_.load(own, attempt, loader, {.ttl = options.ttl}, use);
+            const auto make_key = [&]() -> K { return K(std::forward<Q>(key)); };
+            return loading_.get(as_key(key), make_key, std::forward<Loader>(loader), options, use);
         }
     }
 
+    const LoadSettings settings_;
     mutable Impl backend_;  // even who only looks leaves traces: hazards, hits, what has expired
-    SingleFlight<K, V, Impl> flights_{backend_};
+    Loads loading_{backend_, settings_};
 };
 
 }  // namespace drey

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <concepts>
@@ -110,6 +111,16 @@ public:
         : owner_(std::move(clock)), clock_(owner_ ? owner_.get() : &steady()) {}
 
     std::int64_t now() const noexcept { return clock_->now().count(); }
+
+    /// Whether this is steady time, which passes by itself.
+    bool is_steady() const noexcept { return clock_ == &steady(); }
+
+    /// How long a thread may sleep that waits until `left` nanoseconds have passed: of a clock that
+    /// is not the system's nobody tells us when it was set, so such a thread looks again soon.
+    std::chrono::nanoseconds nap(std::int64_t left) const noexcept {
+        constexpr std::int64_t a_moment = 1'000'000, an_hour = 3'600'000'000'000;
+        return std::chrono::nanoseconds(std::min(left, is_steady() ? an_hour : a_moment));
+    }
 
 private:
     static const SteadyClock& steady() noexcept {

@@ -25,6 +25,13 @@ public:
         : std::runtime_error("drey::LoadTimeout: the loader took longer than hard_timeout") {}
 };
 
+/// Who awaited a load has cancelled that; the load goes on.
+class LoadCancelled : public std::runtime_error {
+public:
+    LoadCancelled()
+        : std::runtime_error("drey::LoadCancelled: the wait for a load was cancelled") {}
+};
+
 /// The executor dropped a load, or the cache was destroyed before it began.
 class LoadAbandoned : public std::runtime_error {
 public:

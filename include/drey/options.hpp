@@ -88,7 +88,10 @@ struct MemoryOptions {
     /// write, outside locks. Each entry counts 1 if there is none.
     std::function<Weight(const K&, const V&)> weigher = {};
 
-    /// Called once for each entry that leaves, after it can no longer be found, outside locks, on
+    /// What it counts to remember that there is no such row, if there is a weigher; usually bytes.
+    Weight absent_weight = 64;
+
+    /// Called once for each value that leaves, after it can no longer be found, outside locks, on
     /// the thread that made it leave. May call the cache. Exceptions are swallowed and counted.
     std::function<void(const K&, const V&, Removal)> on_removal = {};
 
@@ -129,6 +132,23 @@ inline void check_ttl(Ttl ttl) {
     if (ttl.nanoseconds() < 0) throw std::invalid_argument("drey: ttl must not be negative");
 }
 
+/// Throws std::invalid_argument that names the first field that is wrong.
+inline void check(const LoadOptions& options) {
+    const auto check_time = [](const std::optional<Ttl>& time, const char* message) {
+        if (time && time->nanoseconds() < 0) throw std::invalid_argument(message);
+    };
+    check_time(options.ttl, "drey: ttl must not be negative");
+    if (options.jitter && !(*options.jitter >= 0.0 && *options.jitter < 1.0))
+        throw std::invalid_argument("drey: jitter must be in [0, 1)");
+    check_time(options.stale_for, "drey: stale_for must not be negative");
+    check_time(options.retry_after, "drey: retry_after must not be negative");
+    check_time(options.soft_timeout, "drey: soft_timeout must not be negative");
+    check_time(options.hard_timeout, "drey: hard_timeout must not be negative");
+    check_time(options.negative_ttl, "drey: negative_ttl must not be negative");
+    if (options.early && !(*options.early >= 0.0 && *options.early < 1e9))
+        throw std::invalid_argument("drey: early must be 0 or more, and finite");
+}
+
 inline void check_capacity(std::size_t capacity) {
     if (capacity == 0) throw std::invalid_argument("drey: capacity must be at least 1");
 }
@@ -140,6 +160,7 @@ void check(const MemoryOptions<K, V>& options) {
     check_ttl(options.ttl);
     if (!(options.jitter >= 0.0 && options.jitter < 1.0))
         throw std::invalid_argument("drey: jitter must be in [0, 1)");
+    check(options.loading);
     if (options.shards != 0 && !std::has_single_bit(options.shards))
         throw std::invalid_argument("drey: shards must be a power of two");
     if (options.shards > most_shards)

@@ -235,6 +235,52 @@ TEMPLATE_TEST_CASE("every allocation of every growth may fail", "", drey::Lru, d
     }
 }
 
+namespace {
+
+/// The store itself, for what only loads can ask of it.
+struct Loading : drey::Store<std::string, Counted, drey::Lru, drey::DefaultHash, drey::DefaultEqual,
+                             drey::Shared> {
+    using Store::Store;
+
+    void put(std::string key, Counted value, const drey::Terms& terms = {}) {
+        Store::put(std::move(key), std::move(value), terms, drey::WriteIf::always);
+    }
+    void put_absent(std::string key, const drey::Terms& terms) {
+        const LoadTicket ticket(*this, hash(key));
+        const Attempt attempt(*this, key);
+        fill_absent(ticket, std::move(key), terms, attempt);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("every allocation of a stale value and of an absence may fail") {
+    const bool first = GENERATE(true, false);
+    const Loading::Options options{
+        .capacity = 10'000, .weigher = [](const auto&, const auto&) { return drey::Weight{1}; }};
+    const drey::Terms terms{.ttl = 0s, .stale_for = 1h}, for_ever{.ttl = drey::never};
+    const auto prepare = [&](Loading& store) {
+        for (std::uint64_t i = 0; i < 62; ++i) store.put(key_of(i), i);
+        if (first) return;
+        store.put(key_of(62), 62, terms);
+        store.put_absent(key_of(63), for_ever);
+    };
+    const auto check = [&](const std::string& name, std::uint64_t key, auto&& act) {
+        fail_each_allocation<Loading>(
+            options, prepare, {name, Promise::strong, [&](Loading& s) { act(s, key_of(key)); }});
+    };
+    const auto put_stale = [&](Loading& s, std::string key) { s.put(std::move(key), 1, terms); };
+    const auto put_absent = [&](Loading& s, std::string key) {
+        s.put_absent(std::move(key), for_ever);
+    };
+    for (const std::uint64_t key : {1, 62, 63, 100}) {
+        check("stale", key, put_stale);
+        check("absent", key, put_absent);
+        check("absent for a while", key,
+              [](Loading& s, std::string k) { s.put_absent(std::move(k), {.ttl = 1h}); });
+    }
+}
+
 TEST_CASE("every allocation of making a cache may fail") {
     const auto make = [] {
         drey::Cache<std::string, Counted, drey::S3Fifo> cache{

@@ -171,6 +171,20 @@ TEST_CASE("id of an envelope is its header, and another for another stamp or pay
     CHECK(drey::envelope_id(bytes) != drey::envelope_id(sealed(other, "a payload")));
 }
 
+TEST_CASE("header can be read without the payload, but of nothing else than an envelope") {
+    const std::string bytes = sealed(some_header, "payload");
+    const auto header = drey::peek_envelope(std::string_view(bytes).substr(0, 36));
+    REQUIRE(header);
+    CHECK(*header == some_header);
+    CHECK_FALSE(drey::peek_envelope(std::string_view(bytes).substr(0, 35)));
+    for (const std::size_t at : {std::size_t{0}, std::size_t{4}, std::size_t{5}, std::size_t{7}}) {
+        std::string other = bytes;
+        ++other[at];  // magic, version, kind, flags
+        CHECK_FALSE(drey::peek_envelope(other));
+    }
+    CHECK_FALSE(drey::peek_envelope(""));
+}
+
 TEST_CASE("cost of a load is in microseconds, at least one and at most what fits") {
     CHECK(drey::to_load_cost_us(2500us) == 2500);
     CHECK(drey::to_load_cost_us(2999ns) == 2);

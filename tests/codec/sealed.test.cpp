@@ -123,6 +123,7 @@ TEST_CASE("lease and the mark of an absent row are not values") {
     drey::seal_absent(absent, schema, stamp, 5000, 42);
     CHECK(why_not<Raw, std::string>(lease) == Undecodable::not_a_value);
     CHECK(why_not<Raw, std::string>(absent) == Undecodable::not_a_value);
+    CHECK(why_not<Raw, std::string>(absent, schema + 1) == Undecodable::other_schema);
 
     CHECK(
         drey::open_envelope(lease).header ==

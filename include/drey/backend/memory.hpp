@@ -43,6 +43,7 @@ struct MemoryBackend {
                    true));
 
     using type = Store<K, V, Policy, Hasher, Equal, Sync>;
+    static constexpr bool is_local = !Sync::is_shared;
     using Options = MemoryOptions<K, V>;
     template <class Q>
     static constexpr bool looks_up = LooksUp<Q, K, Hasher, Equal>;

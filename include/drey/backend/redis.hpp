@@ -22,6 +22,9 @@ namespace drey {
 /// holds the key's lease (`.lease_wait`), and `clear`, `erase_matching` and `size` for many round
 /// trips.
 ///
+/// Until when a value is fresh is written beside it if it may be used after that (`.stale_for`), as
+/// Unix time: there the clocks of the machines must agree. The server drops it by its own clock.
+///
 /// Needs Redis 6.2 or newer, or Valkey, and these commands: GET, MGET, SET, GETDEL, GETRANGE,
 /// UNLINK, EVAL (with DEL), SCAN, PING, INFO.
 template <class Codec = Raw>
@@ -38,6 +41,7 @@ struct BackendOf<Redis<Codec>, K, V> {
                   "beside the key type");
 
     using type = redis::Store<K, V, Codec>;
+    static constexpr bool is_local = false;
     using Options = RedisOptions;
     template <class Q>
     static constexpr bool looks_up = std::same_as<Q, K> ||

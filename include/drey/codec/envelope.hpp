@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -129,6 +130,21 @@ constexpr bool is_envelope_kind(char kind) noexcept {
     return false;
 }
 
+/// The fields of a header at `from`, if it is one that this version understands.
+inline std::optional<EnvelopeHeader> envelope_header_at(const char* from) noexcept {
+    namespace at = envelope_at;
+    if (!is_envelope_kind(from[at::kind]) || from[at::flags] != 0) return std::nullopt;
+    return EnvelopeHeader{
+        .kind = static_cast<EnvelopeKind>(from[at::kind]),
+        .codec = static_cast<std::uint8_t>(from[at::codec]),
+        .schema = load_little<std::uint32_t>(from + at::schema),
+        .stamp = load_little<std::uint64_t>(from + at::stamp),
+        .fresh_until_ms =
+            static_cast<std::int64_t>(load_little<std::uint64_t>(from + at::fresh_until)),
+        .load_cost_us = load_little<std::uint32_t>(from + at::load_cost),
+    };
+}
+
 }  // namespace detail
 
 /// Appends room for a header and returns where it begins. Append the payload, then seal. `out` may
@@ -175,21 +191,18 @@ inline OpenedEnvelope open_envelope(std::string_view bytes, std::string_view key
         detail::envelope_checksum(bytes, key))
         return {EnvelopeError::corrupt};
     // After the checksum: these were written on purpose, by somebody who knows more than we do.
-    if (!detail::is_envelope_kind(from[at::kind]) || from[at::flags] != 0)
-        return {EnvelopeError::other_version};
-    return {
-        .header =
-            {
-                .kind = static_cast<EnvelopeKind>(from[at::kind]),
-                .codec = static_cast<std::uint8_t>(from[at::codec]),
-                .schema = detail::load_little<std::uint32_t>(from + at::schema),
-                .stamp = detail::load_little<std::uint64_t>(from + at::stamp),
-                .fresh_until_ms = static_cast<std::int64_t>(
-                    detail::load_little<std::uint64_t>(from + at::fresh_until)),
-                .load_cost_us = detail::load_little<std::uint32_t>(from + at::load_cost),
-            },
-        .payload = bytes.substr(envelope_header_size),
-    };
+    const auto header = detail::envelope_header_at(from);
+    if (!header) return {EnvelopeError::other_version};
+    return {.header = *header, .payload = bytes.substr(envelope_header_size)};
+}
+
+/// The header of an envelope that begins with these bytes, unchecked, since the checksum takes the
+/// payload too: for statistics about what is gone. Nothing if it is not one of ours.
+inline std::optional<EnvelopeHeader> peek_envelope(std::string_view bytes) noexcept {
+    if (bytes.size() < envelope_header_size || !bytes.starts_with(detail::envelope_magic) ||
+        bytes[detail::envelope_at::version] != detail::envelope_version)
+        return std::nullopt;
+    return detail::envelope_header_at(bytes.data());
 }
 
 /// What a compare-and-set need compare: the header, at most the first 36 bytes. Its stamp differs

@@ -115,8 +115,8 @@ template <class Codec, class V>
 std::optional<V> open_value(const OpenedEnvelope& opened, std::uint32_t schema, Undecodable& why) {
     why = [&] {
         if (!opened) return to_undecodable(opened.error);
-        if (opened.header.kind != EnvelopeKind::value) return Undecodable::not_a_value;
         if (opened.header.schema != schema) return Undecodable::other_schema;
+        if (opened.header.kind != EnvelopeKind::value) return Undecodable::not_a_value;
         if (opened.header.codec != detail::codec_id<Codec>) return Undecodable::other_codec;
         return Undecodable::none;
     }();

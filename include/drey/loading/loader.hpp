@@ -41,11 +41,12 @@ decltype(auto) call_loader(Loader& loader, const K& key) {
     }
 }
 
-/// What loading came to: a value, or nothing if there is no such row.
+/// What loading came to: a value, or nothing if there is no such row; and what the loader said of
+/// how long that holds.
 template <class V>
 struct LoadOutcome {
     std::optional<V> value;
-    std::optional<Ttl> ttl;
+    PutOptions options;
 };
 
 /// Whether a loader that returns R for values of type V may say that there is no such row.
@@ -67,7 +68,7 @@ LoadOutcome<V> outcome_of(R&& result) {
         return {std::optional<V>(std::forward<R>(result)), {}};
     } else if constexpr (IsLoaded<Result>::value) {
         auto outcome = outcome_of<V>(std::forward<R>(result).value);
-        outcome.ttl = result.options.ttl;
+        outcome.options = std::forward<R>(result).options;
         return outcome;
     } else if constexpr (IsOptional<Result>::value) {
         if (!result) return {};

@@ -12,7 +12,8 @@
 
 namespace drey {
 
-/// The deadlines of a shard's entries, and the way to those that have passed.
+/// The deadlines of a shard's entries, and the way to those that have passed. An entry's deadline
+/// is when it must go; that it may be stale before is its note's to say.
 ///
 /// Nothing is stored until the first entry with a deadline comes. From then on: 8 bytes a slot,
 /// which readers read without a lock, and above them a tree of lower bounds, 32 to a node, that
@@ -30,12 +31,6 @@ public:
 
     Deadline at(Slot s) const noexcept {
         return in_use() ? column_[s].load(std::memory_order_relaxed) : no_deadline;
-    }
-
-    /// Whether s, which the caller protects, has expired. Reads the clock only if s has a deadline.
-    bool passed(Slot s, const ClockRef& clock) const {
-        const Deadline deadline = at(s);
-        return deadline != no_deadline && clock.now() >= deadline;
     }
 
     /// Makes room for slots below n if the store is in use, or if `wanted` makes it so from now on.

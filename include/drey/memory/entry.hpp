@@ -1,8 +1,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -27,19 +30,41 @@ inline constexpr bool fits_a_word = [] {
 
 }  // namespace detail
 
-/// Where an entry keeps its value: immutable from the moment the entry is published.
+/// In place of a value, for an entry that remembers an absence.
+struct NoValue {};
+
+/// Where an entry keeps its value: immutable from the moment the entry is published. For an absence
+/// it holds V(), which nobody sees.
 template <class V>
 class ValueCell {
 public:
     static constexpr bool overwrites_in_place = false;
 
     explicit ValueCell(V&& value) : value_(std::move(value)) {}
+    explicit ValueCell(NoValue) : value_() {}
 
     const V& get() const noexcept { return value_; }
     V&& take() noexcept { return std::move(value_); }
 
 private:
     V value_;
+};
+
+/// For types that have no V().
+template <class V>
+    requires(!detail::fits_a_word<V> && !std::is_default_constructible_v<V>)
+class ValueCell<V> {
+public:
+    static constexpr bool overwrites_in_place = false;
+
+    explicit ValueCell(V&& value) : value_(std::move(value)) {}
+    explicit ValueCell(NoValue) noexcept {}
+
+    const V& get() const noexcept { return *value_; }
+    V&& take() noexcept { return *std::move(value_); }
+
+private:
+    std::optional<V> value_;
 };
 
 /// A value that fits a word is the one thing that changes in a published entry: an overwrite stores
@@ -52,6 +77,8 @@ public:
     static constexpr bool overwrites_in_place = true;
 
     explicit ValueCell(V value) noexcept : value_(value) {}
+    explicit ValueCell(NoValue) noexcept
+        : value_(std::bit_cast<V>(std::array<std::byte, sizeof(V)>{})) {}
     ValueCell(ValueCell&& other) noexcept : value_(other.get()) {}
 
     V get() const noexcept { return value_.load(std::memory_order_acquire); }
@@ -76,7 +103,9 @@ inline constexpr std::size_t entry_alignment = std::max({alignof(K), alignof(Val
 /// What is stored for a key.
 template <class K, class V, bool KeepsHash>
 struct alignas(entry_alignment<K, V>) alignas(Hash) Entry {
-    Entry(K&& k, V&& v, Hash h) : key(std::move(k)), value(std::move(v)), hash(h) {}
+    /// v is a V or NoValue.
+    template <class T>
+    Entry(K&& k, T&& v, Hash h) : key(std::move(k)), value(std::forward<T>(v)), hash(h) {}
 
     K key;
     ValueCell<V> value;
@@ -86,7 +115,8 @@ struct alignas(entry_alignment<K, V>) alignas(Hash) Entry {
 /// For keys whose hash is cheap and cannot throw: it is computed again instead.
 template <class K, class V>
 struct alignas(entry_alignment<K, V>) Entry<K, V, false> {
-    Entry(K&& k, V&& v, Hash) : key(std::move(k)), value(std::move(v)) {}
+    template <class T>
+    Entry(K&& k, T&& v, Hash) : key(std::move(k)), value(std::forward<T>(v)) {}
 
     K key;
     ValueCell<V> value;

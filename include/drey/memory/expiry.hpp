@@ -3,11 +3,11 @@
 #include <atomic>
 #include <cstdint>
 #include <limits>
-#include <optional>
 #include <utility>
 
 #include "drey/clock.hpp"
 #include "drey/hash.hpp"
+#include "drey/memory/notes.hpp"
 #include "drey/options.hpp"
 #include "drey/terms.hpp"
 #include "drey/types.hpp"
@@ -30,25 +30,32 @@ public:
 
     struct Times {
         std::int64_t now;
-        Deadline deadline;
+        Deadline deadline = no_deadline;  ///< when it must go
+        Note note = {};
     };
 
-    /// When an entry expires that is written now under a key with hash h. Throws
-    /// std::invalid_argument if the TTL is negative.
+    /// When an entry that is written now under a key with hash h becomes stale, and when it
+    /// expires. Throws std::invalid_argument if the TTL is negative. What is fresh for ever is
+    /// never loaded anew, so that its cost is not worth a note.
     Times times(const Terms& terms, Hash h) {
         if (terms.ttl) detail::check_ttl(*terms.ttl);
         std::int64_t left = terms.ttl.value_or(ttl_).nanoseconds();
-        if (left == no_deadline) return {now(), no_deadline};
+        if (left == no_deadline) return {now()};
         // Relaxed, as in `now`: who comes to know of an entry with a deadline through a lock has
         // taken that lock after this store.
         timed_.store(true, std::memory_order_relaxed);
-        if (jitter_ > 0) {
+        const double jitter = terms.jitter.value_or(jitter_);
+        if (jitter > 0) {
             const auto draw = draws_.fetch_add(1, std::memory_order_relaxed);
             const double share = static_cast<double>(detail::mix(h ^ draw, salt_) >> 11) * 0x1p-53;
-            left -= static_cast<std::int64_t>(static_cast<double>(left) * jitter_ * share);
+            left -= static_cast<std::int64_t>(static_cast<double>(left) * jitter * share);
         }
         const std::int64_t now = clock_.now();
-        return {now, deadline_after(now, left)};
+        const Deadline fresh_until = deadline_after(now, left);
+        const Deadline deadline = deadline_after(fresh_until, terms.stale_for.nanoseconds());
+        Note note{.load_cost = terms.load_cost.count()};
+        if (fresh_until < deadline) note.fresh_until = fresh_until;
+        return {now, deadline, note};
     }
 
     /// The time; before everything as long as nothing ever had a deadline.

@@ -22,9 +22,15 @@ public:
     /// `hit`, in a lane below HazardDomain::own_lanes().
     void own_hit(std::size_t lane) noexcept { increment(lines_[lane].hits); }
     void own_overwrite(std::size_t lane) noexcept { increment(lines_[lane].overwrites); }
+    /// A hit on an absence. These are few enough to share a counter.
+    void absent_hit(std::size_t lane) noexcept {
+        hit(lane);
+        absent_hits_.fetch_add(1, std::memory_order_relaxed);
+    }
     void miss(std::size_t lane) noexcept { add(lane, &Line::misses); }
 
     void add_to(Stats& stats) const noexcept {
+        stats.absent_hits += absent_hits_.load(std::memory_order_relaxed);
         for (std::size_t i = 0; i <= own_; ++i) {
             stats.hits += lines_[i].hits.load(std::memory_order_relaxed);
             stats.misses += lines_[i].misses.load(std::memory_order_relaxed);
@@ -55,6 +61,7 @@ private:
 
     std::size_t own_;
     std::unique_ptr<Line[]> lines_;
+    std::atomic<std::uint64_t> absent_hits_{0};
 };
 
 }  // namespace drey

@@ -93,11 +93,11 @@ public:
         --taken_;
     }
 
-    /// Shows the entry in s, whose hash is h, to readers.
-    void publish(Slot s, Hash h) noexcept {
+    /// Shows the entry in s, whose hash is h, to readers, by one of its tags.
+    void publish(Slot s, Hash h, Tag tag) noexcept {
         on_the_way_to(s, h, [&](Overflow& overflow) { overflow.add(h); });
         // Release, here and in withdraw: who sees the tag sees the entry.
-        tags_[group_of(s)][place_of(s)].store(tag_of(h), std::memory_order_release);
+        tags_[group_of(s)][place_of(s)].store(tag, std::memory_order_release);
     }
 
     /// Hides it again.
@@ -131,7 +131,8 @@ public:
         if (taken != taken_) return false;
         for (Slot s = next_published(first_); s != no_slot; s = next_published(s + 1)) {
             const Hash h = hash_of(s);
-            if (tag(s).load(std::memory_order_relaxed) != tag_of(h)) return false;
+            const Tag shown = tag(s).load(std::memory_order_relaxed);
+            if (shown != tag_of(h) && shown != absent_tag_of(h)) return false;
             ProbePath path = this->path(h);
             for (; path.group() != group_of(s); path.next()) passed[path.group()].add(h);
         }

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -9,8 +11,10 @@
 
 #include "drey/clock.hpp"
 #include "drey/detail/tickets.hpp"
+#include "drey/lookup.hpp"
 #include "drey/memory/departures.hpp"
 #include "drey/memory/gate.hpp"
+#include "drey/memory/notes.hpp"
 #include "drey/memory/reclaim.hpp"
 #include "drey/memory/segment.hpp"
 #include "drey/memory/shard_state.hpp"
@@ -51,9 +55,10 @@ public:
     struct Found {
         const Item* item = nullptr;
         Slot slot = no_slot;
+        bool is_absence = false;
     };
 
-    /// Finds and protects the key's entry where most are: in the newest segment. What is not there
+    /// Finds and protects the key's value where most are: in the newest segment. What is not there
     /// may be elsewhere. Lock-free. Throws what the key's equality throws.
     template <class Hand, class Argument>
     [[gnu::always_inline]] Found look_at_once(Hand hand, Argument key, Hash h) const {
@@ -73,15 +78,20 @@ public:
         const Tag tag = tag_of(h);
         for (int attempt = 0; attempt < patience; ++attempt) {
             const auto replacements = state_.table.replacements();
+            const bool absences = state_.table.has_absences();
             for (auto* segment = state_.table.newest(); segment != nullptr;
                  segment = segment->older()) {
                 std::uint32_t group = segment->home(h);
                 Found found = look_in(*segment, group, guard, key, tag);
+                if (found.item == nullptr && absences) [[unlikely]]
+                    found = look_for_absence(*segment, group, guard, key, h);
                 if (found.item == nullptr && segment->overflows(group, h)) [[unlikely]] {
                     ProbePath path = segment->path(h);
                     while (found.item == nullptr && segment->overflows(group, h) && path.next()) {
                         group = path.group();
                         found = look_in(*segment, group, guard, key, tag);
+                        if (found.item == nullptr && absences) [[unlikely]]
+                            found = look_for_absence(*segment, group, guard, key, h);
                     }
                 }
                 if (found.item != nullptr) return found;
@@ -93,12 +103,22 @@ public:
         if (s == no_slot) return {};
         // Published under the lock, so not yet withdrawn: who withdraws it will see the hazard.
         guard.protect(state_.table.address(s));
-        return {state_.table.address(s), s};
+        return {state_.table.address(s), s, state_.table.is_absence(s, h)};
     }
 
-    /// Whether the entry in s, which the caller protects, has expired.
-    bool expired(Slot s, const ClockRef& clock) const {
-        return state_.deadlines.in_use() && state_.deadlines.passed(s, clock);
+    /// What there is to say of what was found, which the caller protects. Reads the clock only if
+    /// time changes it.
+    Reading reading(const Found& found, const ClockRef& clock) const {
+        if (found.item == nullptr) return {.state = drey::Found::miss};
+        const Deadline deadline = state_.deadlines.at(found.slot);
+        const Note note = state_.notes.at(found.slot);
+        const Deadline end = std::min(deadline, note.fresh_until);
+        if (end == no_deadline)
+            return {.state = found.is_absence ? drey::Found::absent : drey::Found::hit};
+        const std::int64_t now = clock.now();
+        return {.state = standing(deadline, note.fresh_until, found.is_absence, now),
+                .left = end - now,
+                .load_cost = std::chrono::nanoseconds(note.load_cost)};
     }
 
     /// Delivers a hit on an entry that the caller protects.
@@ -166,7 +186,7 @@ public:
         return state_.write(item, request, departures);
     }
 
-    /// Removes the key's entry. Returns whether a live one was there. Dooms the key's loads.
+    /// Removes the key's entry. Returns whether it was a hit. Dooms the key's loads.
     template <class Q>
     bool erase(const Q& key, Hash h, std::int64_t now, Departures& departures) {
         const Lock lock(mutex_);
@@ -204,15 +224,15 @@ public:
         state_.account.give_back_surplus();
     }
 
-    /// Withdraws the key's live entry for the caller alone, who must `retire` its slot in the end;
-    /// returns the slot or `no_slot`. `may_take(item)` may throw to prevent it. Dooms the key's
-    /// loads.
+    /// Withdraws the key's entry if it is a hit, for the caller alone, who must `retire` its slot
+    /// in the end; returns the slot or `no_slot`. `may_take(item)` may throw to prevent it. Dooms
+    /// the key's loads.
     template <class Q, class MayTake>
     Slot detach(const Q& key, Hash h, std::int64_t now, MayTake&& may_take,
                 Departures& departures) {
         const Lock lock(mutex_);
         const Slot s = state_.find(key, h);
-        if (s == no_slot || state_.deadlines.at(s) <= now) {
+        if (s == no_slot || !state_.is_hit(s, h, now)) {
             erase_at(s, h, now, departures);
             return no_slot;
         }
@@ -291,11 +311,12 @@ public:
         return state_.account.used() <= allowance;
     }
 
-    /// The first live entry at or after `from`, protected by `guard`, and its slot.
+    /// The first entry at or after `from` that is a hit, protected by `guard`, and its slot.
     Found next_live(Slot from, Guard& guard, std::int64_t now) {
         const Lock lock(mutex_);
         Slot s = state_.table.next(from);
-        while (s != no_slot && state_.deadlines.at(s) <= now) s = state_.table.next(s + 1);
+        while (s != no_slot && !state_.is_hit(s, state_.hash_of(s), now))
+            s = state_.table.next(s + 1);
         if (s == no_slot) return {};
         // Live under the lock, so not yet withdrawn: who withdraws it will see the hazard.
         guard.protect(state_.table.address(s));
@@ -417,13 +438,23 @@ private:
         return {};
     }
 
+    /// A function of its own, so that it costs those who find values nothing.
+    template <class Q>
+    [[gnu::noinline]] Found look_for_absence(const Segment<Item>& segment, std::uint32_t group,
+                                             Guard& guard, const Q& key, Hash h) const {
+        Found found = look_in(segment, group, guard, key, absent_tag_of(h));
+        found.is_absence = true;
+        return found;
+    }
+
     bool erase_at(Slot s, Hash h, std::int64_t now, Departures& departures) noexcept {
         state_.tickets.doom(h);
         if (s == no_slot) return false;
+        const bool is_hit = state_.is_hit(s, h, now);
         const bool expired = state_.deadlines.at(s) <= now;
         state_.withdraw(s, h, expired ? Removal::expired : Removal::erased, departures);
         state_.account.give_back_surplus();
-        return !expired;
+        return is_hit;
     }
 
     State state_;

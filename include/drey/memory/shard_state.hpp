@@ -18,6 +18,7 @@
 #include "drey/memory/deadlines.hpp"
 #include "drey/memory/departures.hpp"
 #include "drey/memory/entry.hpp"
+#include "drey/memory/notes.hpp"
 #include "drey/memory/reclaim.hpp"
 #include "drey/memory/table.hpp"
 #include "drey/memory/write.hpp"
@@ -50,6 +51,7 @@ struct ShardContext {
 /// - The policy holds exactly the slots that are published.
 /// - A slot is published, in `retired`, free, or held by a call in progress.
 /// - The account's use is the sum of the live entries' weights.
+/// - What its note says becomes stale does so before its deadline. Absences have no notes.
 template <class K, class V, class Policy, class Hasher, class Equal, class Sync>
 class ShardState {
     static constexpr bool keeps_hash = !detail::CheapHash<Hasher, K>;
@@ -74,12 +76,13 @@ public:
         }
     }
 
-    // What readers use without the lock: entries and deadlines that never move, and of a policy
-    // that marks, `hit`.
+    // What readers use without the lock: entries, deadlines and notes that never move, and of a
+    // policy that marks, `hit`.
     Context& context;
     Table<Item> table;
     Deadlines deadlines;
     PolicyDriver<Policy> policy;
+    Notes notes;  // last, as quick hits do not need it
 
     // The rest is the lock's alone; it begins a cache line that readers do not touch.
     alignas(64) Account account;
@@ -99,6 +102,12 @@ public:
         }
     }
 
+    /// Whether the published entry in s, whose hash is h, is a value within its TTL.
+    bool is_hit(Slot s, Hash h, std::int64_t now) const noexcept {
+        return standing(deadlines.at(s), notes.at(s).fresh_until, table.is_absence(s, h), now) ==
+               Found::hit;
+    }
+
     bool is_unchanged(Slot now, const Seen<V>& seen) const noexcept {
         if (now != seen.slot) return false;
         if constexpr (ValueCell<V>::overwrites_in_place) {
@@ -116,15 +125,15 @@ public:
         const Hash h = request.hash;
         if (request.ticket != nullptr && request.ticket->doomed()) return Written::doomed;
         Slot old = find(item.key, h);
-        const bool old_expired = old != no_slot && deadlines.at(old) <= request.now;
-        if (request.condition == WriteIf::absent && old != no_slot && !old_expired)
+        if (request.condition == WriteIf::absent && old != no_slot && is_hit(old, h, request.now))
             return Written::present;
         if (request.condition == WriteIf::unchanged && !is_unchanged(old, *request.seen))
             return Written::changed;
-        if (old != no_slot && overwrites_in_place(request)) return overwrite(old, item, request);
+        if (old != no_slot && overwrites_in_place(old, request))
+            return overwrite(old, item, request);
 
         // What may throw and changes nothing that can be seen.
-        reserve_one(request.deadline != no_deadline);
+        reserve_one(request);
         if (!account.claim_for(request.weight, old, request.may_starve)) return Written::no_room;
         if (old == no_slot && !policy.admit(h, request.weight)) return Written::refused;
         const Slot fresh = make(std::move(item), h);
@@ -140,14 +149,17 @@ public:
         }
         if (request.ticket == nullptr) tickets.doom(h);
         deadlines.set(fresh, request.deadline);
+        notes.set(fresh, request.note);
         account.enter(fresh, request.weight);
         if (old != no_slot) {
+            const bool had_value = !table.is_absence(old, h);
+            const bool expired = deadlines.at(old) <= request.now;
             policy.moved(old, fresh, h, request.weight);
-            table.replace(old, fresh, h);
-            leave(old, old_expired ? Removal::expired : Removal::replaced, departures);
+            table.replace(old, fresh, h, request.is_absence);
+            leave(old, expired ? Removal::expired : Removal::replaced, had_value, departures);
         } else {
             policy.inserted(fresh, h, request.weight);
-            table.publish(fresh, h);
+            table.publish(fresh, h, request.is_absence);
         }
         ++insertions_;
         return Written::yes;
@@ -156,8 +168,7 @@ public:
     /// Takes a live entry out: nobody finds it any more. `unlink` leaves its slot to the caller.
     void withdraw(Slot s, Hash h, Removal cause, Departures& departures) noexcept {
         policy.erased(s);
-        table.withdraw(s, h);
-        leave(s, cause, departures);
+        hide(s, h, cause, departures);
     }
     void withdraw(Slot s, Removal cause, Departures& departures) noexcept {
         withdraw(s, hash_of(s), cause, departures);
@@ -182,8 +193,7 @@ public:
         if (!table.contains(victim))
             detail::broken("the eviction policy chose a slot that it does not hold");
         if (hashed != victim) h = hash_of(victim);
-        table.withdraw(victim, h);
-        leave(victim, victim == old ? Removal::replaced : Removal::evicted, departures);
+        hide(victim, h, victim == old ? Removal::replaced : Removal::evicted, departures);
         return victim;
     }
 
@@ -201,24 +211,31 @@ public:
     bool validate() const {
         std::size_t count = 0;
         Weight weight = 0;
+        bool notes_hold = true;
         for (Slot s = table.next(0); s != no_slot; s = table.next(s + 1)) {
             weight += account.weight(s);
             ++count;
+            const Note note = notes.at(s);
+            const bool is_absence = table.is_absence(s, hash_of(s));
+            notes_hold &=
+                is_absence ? note.is_blank()
+                           : note.fresh_until == no_deadline || note.fresh_until < deadlines.at(s);
         }
         bool retired_is_hidden = true;
         retired.for_each([&](Slot s) { retired_is_hidden &= !table.contains(s); });
-        return retired_is_hidden && count == table.size() && weight == account.used() &&
-               account.used() <= account.allowance() &&
+        return retired_is_hidden && notes_hold && count == table.size() &&
+               weight == account.used() && account.used() <= account.allowance() &&
                table.validate([&](Slot s) { return hash_of(s); }) && deadlines.validate(table) &&
                policy.validate();
     }
 
 private:
     /// Makes sure that one more entry can be made, and every column has room for it.
-    void reserve_one(bool timed) {
+    void reserve_one(const WriteRequest<V>& request) {
         table.reserve_one();
         const std::size_t slots = table.end();
-        if (timed || deadlines.in_use()) deadlines.grow(slots, timed);
+        deadlines.grow(slots, request.deadline != no_deadline);
+        notes.grow(slots, !request.note.is_blank());
         if (slots == prepared_slots_) return;
         policy.grow(slots);
         retired.grow(slots);
@@ -239,10 +256,13 @@ private:
     }
 
     /// Whether a value is stored where the old one stands: it fits a word, nothing but it changes,
-    /// and nobody wants to be told of the old one.
-    bool overwrites_in_place(const WriteRequest<V>& request) const noexcept {
+    /// and nobody wants to be told of the old one. What others overwrite without the lock must be:
+    /// to replace it because of its value would lose theirs.
+    bool overwrites_in_place(Slot old, const WriteRequest<V>& request) const noexcept {
         return ValueCell<V>::overwrites_in_place && !context.listens && !context.weighed &&
-               !deadlines.in_use() && request.deadline == no_deadline;
+               deadlines.at(old) == no_deadline && request.deadline == no_deadline &&
+               notes.at(old).is_blank() && request.note.is_blank() && !request.is_absence &&
+               !table.is_absence(old, request.hash);
     }
 
     Written overwrite(Slot s, Item& item, const WriteRequest<V>& request) noexcept {
@@ -288,11 +308,19 @@ private:
         ++removals_[static_cast<std::size_t>(cause)];
     }
 
-    /// The rest of an entry's leaving, once index and policy have forgotten it.
-    void leave(Slot s, Removal cause, Departures& departures) noexcept {
+    /// Hides an entry that the policy has forgotten.
+    void hide(Slot s, Hash h, Removal cause, Departures& departures) noexcept {
+        const bool had_value = !table.is_absence(s, h);
+        table.withdraw(s, h);
+        leave(s, cause, had_value, departures);
+    }
+
+    /// The rest of an entry's leaving, once index and policy have forgotten it. A listener is told
+    /// of values only.
+    void leave(Slot s, Removal cause, bool had_value, Departures& departures) noexcept {
         forget(s, cause);
         retired.weight += account.weight(s);
-        if (context.listens) {
+        if (context.listens && had_value) {
             departures.add(s, cause);
         } else {
             retired.add(s);

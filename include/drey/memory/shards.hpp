@@ -172,11 +172,14 @@ protected:
         const auto times = expiry_.times(terms, request.hash);
         request.now = times.now;
         request.deadline = times.deadline;
+        request.note = times.note;
+        const bool lasts = times.deadline == no_deadline && times.note.is_blank();
         // Acquire: who sees that care was taken relies on gates that are closed.
-        if (request.deadline != no_deadline && !careful_.load(std::memory_order_acquire))
-            take_care();
+        if (!lasts && !request.is_absence && !careful_.load(std::memory_order_acquire)) take_care();
         if (options_.weigher)
-            request.weight = options_.weigher(std::as_const(item.key), item.value.get());
+            request.weight = request.is_absence
+                                 ? options_.absent_weight
+                                 : options_.weigher(std::as_const(item.key), item.value.get());
         Part& shard = shard_of(request.hash);
         Written written = Written::refused;
         if (request.weight <= ledger_.capacity()) {
@@ -206,7 +209,8 @@ protected:
         return written;
     }
 
-    /// The first entry with a deadline is about to come: quick calls do not look at deadlines.
+    /// The first value that time will change is about to come: quick calls know nothing of that.
+    /// (Absences need no care: quick calls do not find them.)
     [[gnu::noinline]] void take_care() noexcept {
         readers_.take_care();
         for (Part& shard : shards_) shard.shut_gate();
@@ -251,8 +255,8 @@ protected:
         return erased;
     }
 
-    /// Calls `f(shard, slot, item)` for live entries; each is protected while f runs. Goes no
-    /// further than the slots there were, or it might never end while f, or others, write.
+    /// Calls `f(shard, slot, item)` for entries that are hits; each is protected while f runs. Goes
+    /// no further than the slots there were, or it might never end while f, or others, write.
     template <class F>
     void each_live(F&& f) {
         const std::int64_t now = expiry_.now();

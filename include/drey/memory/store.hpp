@@ -18,6 +18,10 @@
 namespace drey {
 
 /// The in-process store: what the facade's calls do to entries. Thread-safe if `Sync` is Shared.
+///
+/// A value is fresh, then perhaps stale, then gone; a key may also hold an absence, the news that
+/// there is no such row. Where it says "live" below, it means a fresh value: stale values and
+/// absences are seen by `find`, `look` and `prepare` only. Writes and removals remove them.
 template <class K, class V, class Policy, class Hasher, class Equal, class Sync>
 class Store : public Shards<K, V, Policy, Hasher, Equal, Sync> {
     using Base = Shards<K, V, Policy, Hasher, Equal, Sync>;
@@ -56,7 +60,8 @@ public:
                 return true;
             }
         }
-        return read_with_care<AsArgument<Q>>(key, h, use);
+        const auto if_hit = [&](const V& value, const Reading&) { std::invoke(use, value); };
+        return look_with_care<Asks::for_live_value, AsArgument<Q>>(key, h, if_hit) == Found::hit;
     }
 
     template <class Q, class Use>
@@ -82,29 +87,39 @@ public:
         }
     }
 
-    /// What `read` does, as an answer of its own.
+    /// What `look` does, as an answer of its own.
     template <class Q>
     Lookup<V> find(const Q& key) {
-        std::optional<V> found;
-        read(key, [&](const V& value) { found.emplace(value); });
-        return found ? Lookup<V>::hit(*std::move(found)) : Lookup<V>::miss();
+        std::optional<V> value;
+        const auto copy = [&](const V& found, const Reading&) { value.emplace(found); };
+        switch (look(key, Attempt(*this, key), copy)) {
+            case Found::hit:
+                return Lookup<V>::hit(*std::move(value));
+            case Found::stale:
+                return Lookup<V>::stale(*std::move(value));
+            case Found::absent:
+                return Lookup<V>::absent();
+            default:
+                return Lookup<V>::miss();
+        }
     }
 
-    /// As `read`, but neither a hit nor a miss, to the counters or to the policy.
+    /// What the key has; calls `use(value)` with a live value. Neither a hit nor a miss, to the
+    /// counters or to the policy.
     template <class Q, class Use>
-    bool peek(const Q& key, Hash h, Use&& use) {
+    Found peek(const Q& key, Hash h, Use&& use) {
         Guard guard(readers_);
         Part& shard = shard_of(h);
         const auto found = shard.look(guard, key, h);
-        if (found.item == nullptr || shard.expired(found.slot, expiry_.clock())) return false;
-        std::invoke(std::forward<Use>(use), found.item->value.get());
-        return true;
+        const Found state = shard.reading(found, expiry_.clock()).state;
+        if (state == Found::hit) std::invoke(std::forward<Use>(use), found.item->value.get());
+        return state;
     }
 
-    /// Whether the key has a live entry. Neither a hit nor a miss.
+    /// Whether the key has a live value. Neither a hit nor a miss.
     template <class Q>
     bool contains(const Q& key) {
-        return peek(key, hash(key), [](const V&) {});
+        return peek(key, hash(key), [](const V&) {}) == Found::hit;
     }
 
     // ---- writing -------------------------------------------------------------------------------
@@ -139,7 +154,8 @@ public:
             }
     }
 
-    /// Removes the key's entry and returns its value, moved if nobody else is reading it.
+    /// Removes the key's entry and returns its value if it is live, moved if nobody else is reading
+    /// it.
     template <class Q>
     std::optional<V> take(const Q& key) {
         const Hash h = hash(key);
@@ -224,18 +240,28 @@ public:
         Hash hash_;
     };
 
-    /// What `read` does, for who loads: calls `use(value, reading)`.
+    /// What the key has, for who loads: calls `use(value, reading)` with a value, in place, without
+    /// a lock, be it live or stale. Counts a hit if what was found spares a load, else a miss.
     template <class Q, class Use>
     [[gnu::always_inline]] Found look(const Q& key, const Attempt& attempt, Use&& use) {
-        const auto found = [&](const V& value) { std::invoke(use, value, Reading{}); };
-        return read(key, attempt.hash(), found) ? Found::hit : Found::miss;
+        const Hash h = attempt.hash();
+        {
+            QuickGuard guard(readers_);
+            if (const Item* item = hit_at_once(guard, key, h)) [[likely]] {
+                std::invoke(use, item->value.get(), Reading{});  // what lasts needs no more said
+                return Found::hit;
+            }
+        }
+        return look_with_care<Asks::for_all, AsArgument<Q>>(key, h, use);
     }
 
-    /// Whether another load has stored a value since the look-up that missed.
+    /// Whether another load has stored something since the look-up that missed: a value, with which
+    /// it calls `use(value)`, or an absence.
     template <class Use>
     Found prepare(const LoadTicket&, const K& key, const Attempt& attempt, LoadFor why, Use&& use) {
         if (why == LoadFor::refresh) return Found::miss;
-        return peek(key, attempt.hash(), std::forward<Use>(use)) ? Found::hit : Found::miss;
+        const Found found = peek(key, attempt.hash(), std::forward<Use>(use));
+        return found == Found::stale ? Found::miss : found;
     }
 
     void give_up(const LoadTicket&, const Attempt&) noexcept {}
@@ -246,9 +272,18 @@ public:
                    &ticket.ticket());
     }
 
+    /// Stores that there is no such row, in place of whatever is there, unless the ticket is
+    /// doomed; whether it did.
+    bool fill_absent(const LoadTicket& ticket, K&& key, const Terms& terms, const Attempt&) {
+        const Hash h = ticket.ticket().hash();
+        Item item(std::move(key), NoValue{}, h);
+        WriteRequest<V> request{.hash = h, .is_absence = true, .ticket = &ticket.ticket()};
+        return write(item, request, {.ttl = terms.ttl, .jitter = terms.jitter}) == Written::yes;
+    }
+
     // ---- the rest ------------------------------------------------------------------------------
 
-    /// Calls `f(key, value)` for each live entry, without a lock.
+    /// Calls `f(key, value)` for each live value, without a lock.
     template <class F>
     void for_each(F&& f) {
         each_live(
@@ -256,7 +291,7 @@ public:
     }
 
 private:
-    /// The fast half of `read`, for what most hits are: the key is in the newest segment, no entry
+    /// The fast half of `read`, for what most hits are: the key is in the newest segment, no value
     /// ever had a deadline, and the caller is not in the middle of another call. The entry, if that
     /// was so; else nothing has happened.
     template <class Q>
@@ -286,29 +321,41 @@ private:
         return true;
     }
 
-    /// The other half of `read`, for all cases. A function of its own, so that it costs hits no
-    /// registers.
-    template <class Argument, class Use>
-    [[gnu::noinline]] bool read_with_care(Argument key, Hash h, Use& use) {
+    /// What a look-up wants to know. To who asks for a live value, all else is a miss.
+    enum class Asks { for_live_value, for_all };
+
+    /// The other half of `read` and `look`, for all cases. A function of its own, so that it costs
+    /// hits no registers.
+    template <Asks asks, class Argument, class Use>
+    [[gnu::noinline]] Found look_with_care(Argument key, Hash h, Use& use) {
         Part& shard = shard_of(h);
         Slot expired = no_slot;
         {
             Guard guard(readers_);
             const auto found = shard.look(guard, key, h);
-            if (found.item != nullptr) {
-                if (!shard.expired(found.slot, expiry_.clock())) {
-                    counters_.hit(guard.lane());
-                    shard.touch(found.slot, h);
-                    std::invoke(use, found.item->value.get());
-                    return true;
-                }
-                expired = found.slot;
+            const Reading reading = shard.reading(found, expiry_.clock());
+            if (reading.state == Found::hit) {
+                counters_.hit(guard.lane());
+                shard.touch(found.slot, h);
+                std::invoke(use, found.item->value.get(), reading);
+                return Found::hit;
+            }
+            if (asks == Asks::for_all && reading.state == Found::absent) {
+                counters_.absent_hit(guard.lane());
+                shard.touch(found.slot, h);
+                return Found::absent;
             }
             counters_.miss(guard.lane());
+            if (asks == Asks::for_all && reading.state == Found::stale) {
+                shard.touch(found.slot, h);  // it is of use, though a load would be of more
+                std::invoke(use, found.item->value.get(), reading);
+                return Found::stale;
+            }
+            if (reading.state == Found::miss) expired = found.slot;
         }
         if (expired != no_slot) [[unlikely]]
             expire(shard, expired);
-        return false;
+        return Found::miss;
     }
 
     struct ScalarResult {
@@ -329,8 +376,8 @@ private:
     template <class Argument>
     [[gnu::noinline]] ScalarResult get_with_care(Argument key, Hash h) {
         ScalarResult result{};
-        const auto use = [&](V value) { result = {value, true}; };
-        read_with_care<Argument>(key, h, use);
+        const auto use = [&](V value, const Reading&) { result = {value, true}; };
+        look_with_care<Asks::for_live_value, Argument>(key, h, use);
         return result;
     }
 
@@ -347,7 +394,7 @@ private:
         Guard guard(readers_);
         const auto found = shard.look(guard, std::as_const(*key), h);
         std::optional<V> current;
-        if (found.item != nullptr && !shard.expired(found.slot, expiry_.clock()))
+        if (shard.reading(found, expiry_.clock()).state == Found::hit)
             current.emplace(found.item->value.get());
         Seen<V> seen{found.slot};
         if constexpr (ValueCell<V>::overwrites_in_place) seen.value = current;

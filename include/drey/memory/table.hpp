@@ -59,7 +59,13 @@ public:
         return before % 2 != 0 || replacements_.load(std::memory_order_relaxed) != before;
     }
 
-    /// Whether s still shows a published entry with hash h, for who protects what it holds.
+    /// Whether there ever was an absence to be found: only then need anybody look for one. To be
+    /// asked after `replacements`. Acquire: if an absence has taken a value's place, so that
+    /// neither is found, then either `replacements` has seen it, and so does this, or
+    /// `replaced_since` will.
+    bool has_absences() const noexcept { return has_absences_.load(std::memory_order_acquire); }
+
+    /// Whether s still shows a published value with hash h, for who protects what it holds.
     bool shows(Slot s, Hash h) const noexcept {
         return segment_of(s).tag(s).load(std::memory_order_acquire) == tag_of(h);
     }
@@ -93,14 +99,24 @@ public:
         return no_slot;
     }
 
+    /// Whether the published entry in s, whose hash is h, is an absence.
+    bool is_absence(Slot s, Hash h) const noexcept {
+        return has_absences() &&
+               segment_of(s).tag(s).load(std::memory_order_relaxed) == absent_tag_of(h);
+    }
+
     /// The slot of the published entry with hash h for which `matches(entry)` holds, or `no_slot`.
     template <class Matches>
     Slot find(Hash h, Matches&& matches) const {
-        const Tag tag = tag_of(h);
+        const Tag tag = tag_of(h), absent_tag = absent_tag_of(h);
+        const bool absences = has_absences();
         for (const Segment<E>* segment = newest(); segment != nullptr; segment = segment->older()) {
             std::uint32_t group = segment->home(h);
             const auto find_here = [&] {
-                for (auto found = segment->tags(group).match(tag); found != 0; found &= found - 1) {
+                const TagGroup& tags = segment->tags(group);
+                auto found = tags.match(tag);
+                if (absences) found |= tags.match(absent_tag);
+                for (; found != 0; found &= found - 1) {
                     const auto place = static_cast<unsigned>(std::countr_zero(found));
                     if (matches(std::as_const(*segment->address(group, place))))
                         return segment->slot(group, place);
@@ -140,8 +156,8 @@ public:
     /// Makes the place free again.
     void give_back(Slot s) noexcept { segment_of(s).give_back(s); }
 
-    void publish(Slot s, Hash h) noexcept {
-        segment_of(s).publish(s, h);
+    void publish(Slot s, Hash h, bool is_absence = false) noexcept {
+        segment_of(s).publish(s, h, tag_for(h, is_absence));
         ++size_;
     }
     void withdraw(Slot s, Hash h) noexcept {
@@ -154,12 +170,13 @@ public:
     /// and the count of replacements is odd: a look-up that finds nothing has, after a
     /// `load_fence`, seen that if it has seen `from` withdrawn, unless the count was even again
     /// before it began, and then so `to` was there.
-    void replace(Slot from, Slot to, Hash h) noexcept {
+    void replace(Slot from, Slot to, Hash h, bool is_absence = false) noexcept {
+        const Tag tag = tag_for(h, is_absence);
         const std::uint64_t before = replacements_.load(std::memory_order_relaxed);
         // Relaxed: the tag that is stored next is released.
         replacements_.store(before + 1, std::memory_order_relaxed);
         segment_of(from).withdraw(from, h);
-        segment_of(to).publish(to, h);
+        segment_of(to).publish(to, h, tag);
         replacements_.store(before + 2, std::memory_order_release);
     }
 
@@ -174,6 +191,12 @@ public:
     }
 
 private:
+    Tag tag_for(Hash h, bool is_absence) noexcept {
+        if (!is_absence) return tag_of(h);
+        has_absences_.store(true, std::memory_order_release);
+        return absent_tag_of(h);
+    }
+
     /// Relaxed: for the holder of the lock, under which it changes.
     Segment<E>& current() const noexcept {
         return const_cast<Segment<E>&>(*newest_.load(std::memory_order_relaxed));
@@ -204,6 +227,7 @@ private:
     std::atomic<const Segment<E>*> newest_{nullptr};
     std::atomic<std::uint64_t> replacements_{0};         // begun and ended; odd in between
     std::vector<std::unique_ptr<Segment<E>>> segments_;  // oldest first
+    std::atomic<bool> has_absences_{false};
     std::size_t size_ = 0;
 };
 

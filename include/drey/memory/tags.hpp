@@ -26,6 +26,11 @@ constexpr Tag tag_of(Hash h) noexcept {
     return static_cast<Tag>(tag + (tag == no_tag ? 1 : 0));
 }
 
+/// What an entry shows that remembers an absence: another tag than that of a value of the same
+/// key, whatever the hash. So who looks for values alone, as the quickest calls do, never finds
+/// one, and need not know that there are absences.
+constexpr Tag absent_tag_of(Hash h) noexcept { return tag_of(~h); }
+
 /// The tags of 16 neighbouring places. A tag is the one word by which an entry is published and
 /// withdrawn: readers look at tags without a lock while one writer, under the shard's, stores them.
 class alignas(16) TagGroup {

@@ -8,6 +8,7 @@
 #include "drey/clock.hpp"
 #include "drey/detail/tickets.hpp"
 #include "drey/memory/entry.hpp"
+#include "drey/memory/notes.hpp"
 #include "drey/options.hpp"
 #include "drey/types.hpp"
 
@@ -42,6 +43,8 @@ struct WriteRequest {
     Hash hash;
     Weight weight = 1;
     Deadline deadline = no_deadline;
+    Note note = {};
+    bool is_absence = false;
     std::int64_t now = 0;
     WriteIf condition = WriteIf::always;
     const Seen<V>* seen = nullptr;  // for WriteIf::unchanged

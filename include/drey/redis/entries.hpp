@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -10,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "drey/clock.hpp"
 #include "drey/codec/envelope.hpp"
 #include "drey/codec/sealed.hpp"
 #include "drey/hash.hpp"
@@ -30,20 +32,27 @@ namespace drey::redis {
 template <class V>
 struct Look {
     Found state = Found::miss;
-    std::optional<V> value;
-    Seen seen;            // what is there
-    bool leased = false;  // that is the lease of somebody who loads it
-    Outcome outcome;      // of a look that failed
+    std::optional<V> value;                 // of a hit, or stale
+    std::int64_t left = no_deadline;        // nanoseconds until it is stale, if that is known
+    std::chrono::nanoseconds load_cost{0};  // 0: unknown
+    Seen seen;                              // what is there
+    bool leased = false;                    // that is the lease of somebody who loads it
+    Outcome outcome;                        // of a look that failed
+
+    bool is_hit() const noexcept { return state == Found::hit; }
+
+    /// The value for who wants none but fresh ones.
+    std::optional<V> fresh() && { return is_hit() ? std::move(value) : std::nullopt; }
 };
 
 /// What can be done to one key of the server, and what is found there: one of our envelopes, that
-/// is a value or a lease, or something that cannot be read. Thread-safe.
+/// is a value, an absence or a lease, or something that cannot be read. Thread-safe.
 template <class V, class Codec>
 class Entries {
 public:
     Entries(const RedisOptions& options, Client& client)
         : schema_(options.schema), client_(client),
-          lifetime_(options.ttl, options.jitter, options.seed) {
+          lifetime_(options.ttl, options.jitter, options.seed, options.unix_clock) {
         std::random_device device;
         first_stamp_ = std::uint64_t{device()} << 32 | device();
     }
@@ -77,22 +86,44 @@ public:
             look.leased = true;
             return look;
         }
+        look.left = lifetime_.left(envelope.header.fresh_until_ms);
+        if (is_absence(envelope)) {
+            if (look.left > 0) look.state = Found::absent;
+            return look;
+        }
+        look.load_cost = std::chrono::microseconds(envelope.header.load_cost_us);
         Undecodable why = Undecodable::none;
         look.value = open_value<Codec, V>(envelope, schema_, why);
         if (look.value) {
-            look.state = Found::hit;
+            look.state = look.left > 0 ? Found::hit : Found::stale;
         } else {
             client_.report(operation, name, {Errc::undecodable, std::string(to_text(why))});
         }
         return look;
     }
 
+    /// Whether the header that these bytes begin with is that of a fresh value, for who removed it
+    /// without having asked for all of it.
+    bool begins_fresh_value(std::string_view bytes) const noexcept {
+        const auto header = peek_envelope(bytes);
+        return header && header->kind == EnvelopeKind::value &&
+               lifetime_.left(header->fresh_until_ms) > 0;
+    }
+
     // ---- writing -------------------------------------------------------------------------------
 
     /// The value as it is stored. Throws what the codec throws.
-    std::string sealed(const std::string& name, const V& value) {
+    std::string sealed(const std::string& name, const V& value, const Life& life) {
         std::string bytes;
-        seal_value<Codec>(bytes, value, schema_, stamp(), 0, 0, name);
+        seal_value<Codec>(bytes, value, schema_, stamp(), life.fresh_until_ms, life.load_cost_us,
+                          name);
+        return bytes;
+    }
+
+    /// "There is no such row", as it is stored; never stale, so its end is the server's business.
+    std::string sealed_absence(const std::string& name) {
+        std::string bytes;
+        seal_absent(bytes, schema_, stamp(), 0, 0, name);
         return bytes;
     }
 
@@ -146,6 +177,12 @@ public:
     }
 
 private:
+    /// Under another schema rows may mean something else, and so may their absence.
+    bool is_absence(const OpenedEnvelope& envelope) const noexcept {
+        return envelope && envelope.header.kind == EnvelopeKind::absent &&
+               envelope.header.schema == schema_;
+    }
+
     /// No two are alike: in one cache they are the outputs of a permutation, and caches start at
     /// random places; so does each child that inherits a cache by fork.
     std::uint64_t stamp() noexcept {

@@ -35,7 +35,15 @@ namespace drey::redis {
 /// the lease away with it, so a fill that began before an invalidation cannot come after it. Each
 /// attempt has a lease of its own; one a client would let an old attempt fill for a new one.
 ///
-/// Within this process tickets do the same for those who would join a load that was overtaken.
+/// Where a value is, fresh or stale, or an absence, a lease would take it from those who use it
+/// meanwhile, or if the load fails. So it stays, and the fill is "if what I saw is still there":
+/// its stamp serves as the lease's would. That also holds for a stale value that this caller may
+/// not use, as others may. The price: nobody waits, so each process may load it once. If the
+/// value's time ends during the load the fill comes to nothing, as a value that ended and one that
+/// was erased look alike; then the next who asks loads.
+///
+/// Either is the load's claim to the key. Within this process tickets do the same for those who
+/// would join a load that was overtaken.
 template <class V, class Codec>
 class Loads {
     struct Tickets {
@@ -60,7 +68,8 @@ public:
         hash_salt_ = std::uint64_t{device()} << 32 | device();
     }
 
-    /// One call's way from the look-up that misses to the fill.
+    /// One load's way from the look-up to the fill. It may go on after its call, on another thread:
+    /// only what is done here is on the server's time.
     class Attempt {
     public:
         Attempt(Loads& loads, std::string name)
@@ -75,8 +84,9 @@ public:
         const Loads& loads_;
         Patience patience_;
         bool asks_ = true;  // false once the server has failed: it is not asked again in this call
-        Seen seen_;         // at the key when last looked at
-        bool leased_ = false;  // that is another's lease
+        Found state_ = Found::miss;  // of the key when last looked at
+        Seen seen_;                  // what was there
+        bool leased_ = false;        // that is another's lease
     };
 
     /// The right to fill, for one load.
@@ -86,7 +96,8 @@ public:
 
     private:
         friend class Loads;
-        Seen lease_;                     // ours; empty: none
+        Seen claim_;                     // what must still be there for the fill; empty: none
+        bool is_lease_ = false;          // and it is our lease
         std::optional<bool> was_there_;  // it, in the end, if the server said so
     };
 
@@ -105,44 +116,52 @@ public:
 
     /// Looks, and remembers for `prepare` what was there. Never throws for the server's failure:
     /// there is a loader.
-    std::optional<V> look(Attempt& attempt) {
-        Look<V> look = entries_.look_at(operation, attempt.name_, attempt.patience_.deadline());
-        if (look.state == Found::failed) failed(attempt, look.outcome);
-        attempt.seen_ = look.seen;
-        attempt.leased_ = look.leased;
-        return std::move(look.value);
+    Look<V> look(Attempt& attempt) {
+        attempt.patience_.resume();
+        Look<V> look = look_at(attempt);
+        attempt.patience_.pause();
+        return look;
     }
 
-    /// Takes the key's lease, or waits for who has it: then there may be a value. If not, the
-    /// caller is to load, and to `fill` or `give_up` after that.
-    std::optional<V> prepare(LoadTicket& ticket, Attempt& attempt) {
-        std::optional<V> value = obtain(ticket, attempt);
-        if (!value) attempt.patience_.pause();
-        return value;
+    /// For a miss: takes the key's lease, or waits for who has it; then there may be a value or an
+    /// absence, fresh, which is what the caller wants. If not, that is a miss: the caller is to
+    /// load, and to `fill` or `give_up` after that. Always so for a refresh, which asks nothing if
+    /// this attempt has looked and found what is to be refreshed.
+    Look<V> prepare(LoadTicket& ticket, Attempt& attempt, LoadFor why) {
+        attempt.patience_.resume();
+        Look<V> found;
+        if (why == LoadFor::miss) {
+            found = obtain(ticket, attempt);
+        } else {
+            claim(ticket, attempt);
+        }
+        attempt.patience_.pause();
+        return found;
     }
 
     /// Stores what was loaded unless the key was written or removed meanwhile, here or elsewhere.
     bool fill(LoadTicket& ticket, Attempt& attempt, const V& value, const Terms& terms) {
-        attempt.patience_.resume();
-        try {
-            if (try_fill(ticket, attempt, value, terms)) return true;
-        } catch (...) {
-            release(ticket, attempt);
-            throw;
-        }
-        release(ticket, attempt);
-        return false;
+        return fill_with(ticket, attempt, terms, [&](const Life& life) {
+            return entries_.sealed(attempt.name_, value, life);
+        });
     }
 
-    /// Whether nobody, in whatever process, wrote or removed the key between our lease and the end
-    /// of the load, as far as is known: false without a lease. Nothing if the server could not say.
+    /// The same for the news that there is no such row.
+    bool fill_absent(LoadTicket& ticket, Attempt& attempt, const Terms& terms) {
+        return fill_with(ticket, attempt, terms,
+                         [&](const Life&) { return entries_.sealed_absence(attempt.name_); });
+    }
+
+    /// Whether nobody, in whatever process, wrote or removed the key between our claim and the fill
+    /// or the release of our lease, as far as is known: false without either. Nothing if the server
+    /// could not say.
     static std::optional<bool> verdict(const LoadTicket& ticket) noexcept {
         return ticket.was_there_;
     }
 
     /// For who cannot share what another thread of this process has found or loaded.
     bool can_look_again(const Attempt& attempt) const noexcept { return attempt.asks_; }
-    std::optional<V> look_again(Attempt& attempt) {
+    Look<V> look_again(Attempt& attempt) {
         attempt.patience_ = client_.patience();  // to wait for a loader was not the server's time
         return look(attempt);
     }
@@ -150,7 +169,6 @@ public:
     /// There will be no fill: lets the others load.
     void give_up(LoadTicket& ticket, Attempt& attempt) noexcept {
         attempt.patience_.resume();
-        if (attempt.asks_ && ticket.lease_.empty()) ticket.was_there_ = false;
         release(ticket, attempt);
     }
 
@@ -160,6 +178,24 @@ private:
     static constexpr std::chrono::nanoseconds most_pause = std::chrono::milliseconds(32);
 
     bool leases() const noexcept { return lease_.nanoseconds() > 0; }
+
+    /// What others may use meanwhile, and so no lease should take the place of.
+    static bool is_of_use(Found state) noexcept {
+        return state == Found::hit || state == Found::stale || state == Found::absent;
+    }
+
+    bool may_acquire(const Attempt& attempt) const noexcept {
+        return leases() && attempt.asks_ && !attempt.leased_ && !is_of_use(attempt.state_);
+    }
+
+    Look<V> look_at(Attempt& attempt) {
+        Look<V> look = entries_.look_at(operation, attempt.name_, attempt.patience_.deadline());
+        if (look.state == Found::failed) failed(attempt, look.outcome);
+        attempt.state_ = look.state;
+        attempt.seen_ = look.seen;
+        attempt.leased_ = look.leased;
+        return look;
+    }
 
     void failed(Attempt& attempt, const Outcome& outcome) {
         client_.report(operation, attempt.name_, outcome);
@@ -176,14 +212,27 @@ private:
                outcome.error == Errc::tls || outcome.error == Errc::protocol;
     }
 
-    bool try_fill(LoadTicket& ticket, Attempt& attempt, const V& value, const Terms& terms) {
-        if (!attempt.asks_) return false;
-        if (ticket.lease_.empty()) ticket.was_there_ = false;
-        if (ticket.doomed() || (leases() && ticket.lease_.empty())) return false;
-        const auto time = entries_.lifetime().of(terms);
+    template <class Seal>
+    bool fill_with(LoadTicket& ticket, Attempt& attempt, const Terms& terms, Seal&& seal) {
+        attempt.patience_.resume();
+        try {
+            if (try_fill(ticket, attempt, terms, seal)) return true;
+        } catch (...) {
+            release(ticket, attempt);
+            throw;
+        }
+        release(ticket, attempt);
+        return false;
+    }
+
+    template <class Seal>
+    bool try_fill(LoadTicket& ticket, Attempt& attempt, const Terms& terms, Seal& seal) {
+        if (!attempt.asks_ || ticket.doomed()) return false;
+        if (leases() && ticket.claim_.empty()) return false;
+        const Life life = entries_.lifetime().of(terms);
         std::string bytes;
         try {
-            bytes = entries_.sealed(attempt.name_, value);
+            bytes = seal(life);
         } catch (const std::bad_alloc&) {
             throw;
         } catch (const std::exception& refusal) {
@@ -194,14 +243,16 @@ private:
         const TimePoint deadline = attempt.patience_.deadline();
         bool stored = false;
         Outcome outcome;
-        if (leases()) {
-            outcome = entries_.replace(attempt.name_, ticket.lease_, bytes, time, deadline, stored);
+        if (!ticket.claim_.empty()) {
+            outcome =
+                entries_.replace(attempt.name_, ticket.claim_, bytes, life.kept, deadline, stored);
             if (outcome.ok()) {
                 ticket.was_there_ = stored;
-                ticket.lease_ = {};
+                ticket.is_lease_ = false;
             }
         } else {
-            outcome = entries_.set(attempt.name_, bytes, time, deadline);
+            ticket.was_there_ = false;
+            outcome = entries_.set(attempt.name_, bytes, life.kept, deadline);
             stored = outcome.ok();
             if (!stored) client_.add_unconfirmed(attempt.name_);
         }
@@ -213,16 +264,17 @@ private:
         return false;
     }
 
-    /// Nothing with a lease in the ticket, or without if the server fails or the holder takes too
-    /// long; else what another load has stored since we looked.
-    std::optional<V> obtain(LoadTicket& ticket, Attempt& attempt) {
+    /// What another load has stored since we looked, if that is fresh; else a miss: with a claim in
+    /// the ticket, or without if there are no leases, the server fails or the holder takes too
+    /// long.
+    Look<V> obtain(LoadTicket& ticket, Attempt& attempt) {
         using Clock = std::chrono::steady_clock;
         const TimePoint give_up_at = Clock::now() + most_wait_;
         auto pause = first_pause;
         while (attempt.asks_) {
-            if (leases() && !attempt.leased_) {
+            if (may_acquire(attempt)) {
                 acquire(ticket, attempt);
-                if (!attempt.asks_ || !ticket.lease_.empty()) break;
+                if (!attempt.asks_ || ticket.is_lease_) break;
             } else if (attempt.leased_) {
                 const TimePoint now = Clock::now();
                 if (now >= give_up_at) break;  // the holder fills, if anyone
@@ -232,10 +284,25 @@ private:
                 attempt.patience_.resume();
                 pause = std::min(2 * pause, most_pause);
             }
-            if (auto value = look(attempt)) return value;
+            Look<V> look = look_at(attempt);
+            if (look.state == Found::hit || look.state == Found::absent) return look;
+            if (look.state == Found::stale) {
+                ticket.claim_ = attempt.seen_;
+                break;
+            }
             if (!leases()) break;
         }
-        return std::nullopt;
+        return {};
+    }
+
+    /// For a refresh: claims what is there, or puts a lease if after all there is nothing.
+    void claim(LoadTicket& ticket, Attempt& attempt) {
+        if (!is_of_use(attempt.state_) && attempt.asks_) look_at(attempt);
+        if (is_of_use(attempt.state_)) {
+            ticket.claim_ = attempt.seen_;
+        } else if (may_acquire(attempt)) {
+            acquire(ticket, attempt);
+        }
     }
 
     /// Tries to put our lease where nothing is, or where what is there is no value.
@@ -249,18 +316,23 @@ private:
             failed(attempt, outcome);
             left_behind(attempt, outcome);
         }
-        if (acquired) ticket.lease_ = Seen(lease);
+        if (!acquired) return;
+        ticket.claim_ = Seen(lease);
+        ticket.is_lease_ = true;
     }
 
-    /// Removes our lease if it is there, so that the others need not wait for it to end. Does not
-    /// throw: at worst the lease ends by itself.
+    /// There was no fill. Removes our lease if it is there, so that the others need not wait for it
+    /// to end. Does not throw: at worst the lease ends by itself.
     void release(LoadTicket& ticket, Attempt& attempt) noexcept {
-        if (ticket.lease_.empty()) return;
+        if (!std::exchange(ticket.is_lease_, false)) {
+            // What became of a claim that is no lease was not asked: nothing is known for sure.
+            if (attempt.asks_ && !ticket.was_there_) ticket.was_there_ = false;
+            return;
+        }
         try {
-            const Seen lease = std::exchange(ticket.lease_, {});
             if (!attempt.asks_) return client_.add_unconfirmed(attempt.name_);
             bool removed = false;
-            const Outcome outcome = entries_.replace(attempt.name_, lease, {}, std::nullopt,
+            const Outcome outcome = entries_.replace(attempt.name_, ticket.claim_, {}, std::nullopt,
                                                      attempt.patience_.deadline(), removed);
             if (outcome.ok()) {
                 ticket.was_there_ = removed;

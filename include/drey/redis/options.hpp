@@ -13,6 +13,7 @@
 #include "drey/error.hpp"
 #include "drey/options.hpp"
 #include "drey/redis/endpoint.hpp"
+#include "drey/redis/unix_time.hpp"
 
 namespace drey {
 
@@ -89,7 +90,8 @@ struct RedisOptions {
     TlsOptions tls = {};
 
     /// How long a process that loads a missing key may keep the others from loading it too; 0: no
-    /// leases, and a fill may overwrite what was written during its load.
+    /// leases, and a fill may overwrite what was written during its load. Who replaces a value that
+    /// is there, fresh or stale, needs no lease and overwrites nothing else.
     Ttl lease = std::chrono::seconds(3);
 
     /// How long the others wait for it before they load themselves; 0: not at all.
@@ -104,6 +106,13 @@ struct RedisOptions {
     /// Where the breaker takes its time from; steady time unless given. Timeouts are always in
     /// steady time. A clock given by reference or pointer must outlive the cache.
     ClockRef clock = {};
+
+    /// Unix time, by which the processes that share entries know which of them are stale: the
+    /// system's clock unless a test gives its own, which must outlive the cache if given by
+    /// reference or pointer. Matters to what has a `stale_for` or is refreshed early, and to
+    /// nothing else: where the clocks of two machines differ, so does what they call fresh. How
+    /// long entries are kept is up to the server and its clock.
+    ClockRef unix_clock = detail::system_clock();
 
     /// Fixes jitter and backoff, for reproducible tests. Lease tokens stay unique.
     std::optional<std::uint64_t> seed = {};
@@ -152,6 +161,7 @@ inline void check(const RedisOptions& options) {
     check_ttl(options.ttl);
     if (!(options.jitter >= 0.0 && options.jitter < 1.0))
         throw std::invalid_argument("drey: jitter must be in [0, 1)");
+    drey::detail::check(options.loading);
     check_positive(options.connect_timeout, "drey: connect_timeout must be positive");
     check_positive(options.timeout, "drey: timeout must be positive");
     if (options.connections > most_connections)

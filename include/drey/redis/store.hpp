@@ -29,9 +29,12 @@ namespace drey::redis {
 
 /// A cache over Redis: what the facade's calls come to in commands. Thread-safe.
 ///
-/// A key of the server holds one of our envelopes: a value, or the lease of a process that is
-/// loading it. Each has a stamp of its own, so that "if it still is what I saw" can be said in 36
-/// bytes. How an invalidation wins over loads: `Loads`.
+/// A key of the server holds one of our envelopes: a value, the news that there is no such row, or
+/// the lease of a process that is loading it. Each has a stamp of its own, so that "if it still is
+/// what I saw" can be said in 36 bytes. How an invalidation wins over loads: `Loads`.
+///
+/// The server keeps a value as long as it may be used; until when it is fresh its envelope says. To
+/// all but `find` and loads what is stale or absent is nothing at all.
 ///
 /// A write whose success is not known may have left the old value behind: the key counts as missing
 /// until the server has confirmed its removal (`Unconfirmed`).
@@ -58,7 +61,7 @@ public:
         Look look = entries_.look_at("get", name, client_.patience().deadline());
         count(look);
         if (look.state == Found::failed) client_.fail("get", name, look.outcome);
-        if (!look.value) return false;
+        if (!look.is_hit()) return false;
         use(std::move(*look.value));
         return true;
     }
@@ -74,12 +77,21 @@ public:
     Lookup<V> find(const Q& key) {
         const std::string name = keys_.name(key);
         Look look = entries_.look_at("find", name, client_.patience().deadline());
-        count(look);
-        if (look.state == Found::failed) {
-            client_.fail("find", name, look.outcome);
-            return Lookup<V>::failed(look.outcome.error);
+        count_with_absences(look);
+        switch (look.state) {
+            case Found::hit:
+                return Lookup<V>::hit(*std::move(look.value));
+            case Found::stale:
+                return Lookup<V>::stale(*std::move(look.value));
+            case Found::absent:
+                return Lookup<V>::absent();
+            case Found::miss:
+                return Lookup<V>::miss();
+            case Found::failed:
+                break;
         }
-        return look.value ? Lookup<V>::hit(*std::move(look.value)) : Lookup<V>::miss();
+        client_.fail("find", name, look.outcome);
+        return Lookup<V>::failed(look.outcome.error);
     }
 
     template <class Q>
@@ -87,7 +99,7 @@ public:
         const std::string name = keys_.name(key);
         const Look look = entries_.look_at("contains", name, client_.patience().deadline());
         if (look.state == Found::failed) client_.fail("contains", name, look.outcome);
-        return look.value.has_value();
+        return look.is_hit();
     }
 
     /// One round trip.
@@ -117,7 +129,7 @@ public:
         for (std::size_t i = 0; i < names.size(); ++i) {
             Look look = entries_.open("get_many", names[i], reply.elements[i], suspect[i]);
             count(look);
-            values[i] = std::move(look.value);
+            values[i] = std::move(look).fresh();
         }
         return values;
     }
@@ -127,13 +139,12 @@ public:
     bool put(K&& key, V&& value, const Terms& terms, WriteIf condition) {
         const Patience patience = client_.patience();
         const std::string name = keys_.name(key);
-        const std::string bytes = entries_.sealed(name, value);
-        if (condition == WriteIf::absent)
-            return put_if_absent(name, bytes, entries_.lifetime().of(terms), patience);
+        const Life life = entries_.lifetime().of(terms);
+        const std::string bytes = entries_.sealed(name, value, life);
+        if (condition == WriteIf::absent) return put_if_absent(name, bytes, life.kept, patience);
 
         loads_.doom(name);
-        const Outcome outcome =
-            entries_.set(name, bytes, entries_.lifetime().of(terms), patience.deadline());
+        const Outcome outcome = entries_.set(name, bytes, life.kept, patience.deadline());
         if (outcome.ok()) return inserted();
         client_.add_unconfirmed(name);
         client_.fail("put", name, outcome);
@@ -148,14 +159,15 @@ public:
         Outcome worst;
         for (const auto& [key, value] : entries) {
             std::string name = keys_.name(as_key(key));
-            const std::string bytes = entries_.sealed(name, value);
+            const Life life = entries_.lifetime().of(terms);
+            const std::string bytes = entries_.sealed(name, value, life);
             loads_.doom(name);
             if (bytes.size() > most_argument_bytes) {
                 client_.add_unconfirmed(name);
                 worst = Errc::too_large;
                 continue;
             }
-            commands.push_back(entries_.set_command(name, bytes, entries_.lifetime().of(terms)));
+            commands.push_back(entries_.set_command(name, bytes, life.kept));
             names.push_back(std::move(name));
         }
         std::vector<Reply> replies(commands.size());
@@ -189,14 +201,15 @@ public:
             if (round == 0) count(look);
             if (look.state == Found::failed) return not_updated(name, look.outcome);
             patience.pause();
-            const std::optional<V> next = std::invoke(f, std::move(look.value));
+            const Seen seen = look.seen;
+            const std::optional<V> next = std::invoke(f, std::move(look).fresh());
             patience.resume();
             loads_.doom(name);
             bool replaced = false;
-            const std::string bytes = next ? entries_.sealed(name, *next) : std::string();
+            const Life life = entries_.lifetime().of(terms);
+            const std::string bytes = next ? entries_.sealed(name, *next, life) : std::string();
             const Outcome outcome =
-                entries_.replace(name, look.seen, bytes, entries_.lifetime().of(terms),
-                                 patience.deadline(), replaced);
+                entries_.replace(name, seen, bytes, life.kept, patience.deadline(), replaced);
             if (!outcome.ok()) return not_updated(name, outcome);
             if (replaced) return next ? inserted() : false;
         }
@@ -221,16 +234,16 @@ public:
         }
         Look look = entries_.open("take", name, reply, suspect);
         count(look);
-        if (look.value) removed(Removal::erased, 1);
-        return std::move(look.value);
+        if (look.is_hit()) removed(Removal::erased, 1);
+        return std::move(look).fresh();
     }
 
     template <class Q>
     std::size_t erase(const Q& key) {
         const std::string name = keys_.name(key);
         loads_.doom(name);
-        // The first says whether what goes is a value: it may be a lease.
-        const Command commands[] = {{"GETRANGE", name, "0", "5"}, {"UNLINK", name}};
+        // The first says whether what goes is a fresh value: all that the header has to say.
+        const Command commands[] = {{"GETRANGE", name, "0", "35"}, {"UNLINK", name}};
         std::array<Reply, 2> replies;
         Outcome outcome =
             client_.ask(name, commands, replies, Repeat::yes, client_.patience().deadline());
@@ -242,11 +255,12 @@ public:
             client_.fail("erase", name, outcome);
             return 0;
         }
-        const bool was_value = replies[1].integer == 1 && replies[0].text == value_mark;
+        const bool was_value =
+            replies[1].integer == 1 && entries_.begins_fresh_value(replies[0].text);
         return removed(Removal::erased, was_value ? 1 : 0);
     }
 
-    /// Returns how many keys that removed, leases included.
+    /// Returns how many keys that removed, those included that hold no fresh value.
     std::size_t erase_matching(std::string_view glob) {
         return erase_pattern("erase_matching", glob, Removal::erased);
     }
@@ -268,21 +282,26 @@ public:
 
     template <class Q, class Use>
     Found look(const Q&, Attempt& attempt, Use&& use) {
-        std::optional<V> value = loads_.look(attempt);
-        (value ? hits_ : misses_).fetch_add(1, std::memory_order_relaxed);
-        if (value) use(*std::move(value), Reading{});
-        return value ? Found::hit : Found::miss;
+        Look look = loads_.look(attempt);
+        count_with_absences(look);
+        if (look.value)
+            use(*std::move(look.value),
+                Reading{.state = look.state, .left = look.left, .load_cost = look.load_cost});
+        return look.state;
     }
 
     template <class Use>
-    Found prepare(LoadTicket& ticket, const K&, Attempt& attempt, LoadFor, Use&& use) {
-        std::optional<V> value = loads_.prepare(ticket, attempt);
-        if (value) use(*std::move(value));
-        return value ? Found::hit : Found::miss;
+    Found prepare(LoadTicket& ticket, const K&, Attempt& attempt, LoadFor why, Use&& use) {
+        Look look = loads_.prepare(ticket, attempt, why);
+        if (look.is_hit()) use(*std::move(look.value));
+        return look.state;
     }
 
     bool fill(LoadTicket& ticket, K&&, V&& value, const Terms& terms, Attempt& attempt) {
         return loads_.fill(ticket, attempt, value, terms) && inserted();
+    }
+    bool fill_absent(LoadTicket& ticket, K&&, const Terms& terms, Attempt& attempt) {
+        return loads_.fill_absent(ticket, attempt, terms) && inserted();
     }
 
     static std::optional<bool> verdict(const LoadTicket& ticket) noexcept {
@@ -293,16 +312,17 @@ public:
     }
     template <class Use>
     bool look_again(Attempt& attempt, Use&& use) {
-        std::optional<V> value = loads_.look_again(attempt);
-        if (value) use(*std::move(value));
-        return value.has_value();
+        Look look = loads_.look_again(attempt);
+        if (look.is_hit()) use(*std::move(look.value));
+        return look.is_hit();
     }
 
     void give_up(LoadTicket& ticket, Attempt& attempt) noexcept { loads_.give_up(ticket, attempt); }
 
     // ---- the rest ------------------------------------------------------------------------------
 
-    /// How many keys there are below the prefix, leases included. Linear in the database.
+    /// How many keys there are below the prefix, those included that hold no fresh value. Linear in
+    /// the database.
     std::size_t size() {
         std::unordered_set<std::uint64_t> seen;  // SCAN may say a name twice
         const Outcome outcome =
@@ -318,6 +338,7 @@ public:
         Stats stats;
         stats.hits = hits_.load(std::memory_order_relaxed);
         stats.misses = misses_.load(std::memory_order_relaxed);
+        stats.absent_hits = absent_hits_.load(std::memory_order_relaxed);
         stats.insertions = insertions_.load(std::memory_order_relaxed);
         for (std::size_t cause = 0; cause < removal_causes; ++cause)
             stats.removals[cause] = removals_[cause].load(std::memory_order_relaxed);
@@ -329,7 +350,6 @@ public:
 
 private:
     static constexpr int most_rounds = 256;
-    static constexpr std::string_view value_mark{"drey\1v", 6};
 
     bool put_if_absent(const std::string& name, const std::string& bytes,
                        const std::optional<std::string>& ttl, const Patience& patience) {
@@ -349,8 +369,8 @@ private:
                 client_.fail("put_if_absent", name, outcome.ok() ? look.outcome : outcome);
                 return false;
             }
-            if (look.value) return false;
-            seen = look.seen;  // a lease, or nothing that could be read
+            if (look.is_hit()) return false;
+            seen = look.seen;  // a lease, stale, an absence, or nothing that could be read
         }
         client_.fail("put_if_absent", name, {Errc::contended});
         return false;
@@ -394,7 +414,13 @@ private:
     }
 
     void count(const Look& look) noexcept {
-        (look.value ? hits_ : misses_).fetch_add(1, std::memory_order_relaxed);
+        (look.is_hit() ? hits_ : misses_).fetch_add(1, std::memory_order_relaxed);
+    }
+    /// For who can make something of the news that there is no such row.
+    void count_with_absences(const Look& look) noexcept {
+        if (look.state != Found::absent) return count(look);
+        hits_.fetch_add(1, std::memory_order_relaxed);
+        absent_hits_.fetch_add(1, std::memory_order_relaxed);
     }
     bool inserted() noexcept {
         insertions_.fetch_add(1, std::memory_order_relaxed);
@@ -412,6 +438,7 @@ private:
     Loads loads_;
     std::atomic<std::uint64_t> hits_{0};
     std::atomic<std::uint64_t> misses_{0};
+    std::atomic<std::uint64_t> absent_hits_{0};
     std::atomic<std::uint64_t> insertions_{0};
     std::array<std::atomic<std::uint64_t>, removal_causes> removals_{};
 };

@@ -234,7 +234,8 @@ public:
                 const K& k) mutable -> Loaded<std::optional<V>> {
                 // Again, now that there is a ticket; see above.
                 if (const Pending queued = Writes::look(link, k)) return {queued->value};
-                return loaded(detail::call_loader(own, k));
+                auto outcome = detail::outcome_of<V>(detail::call_loader(own, k));
+                return {std::move(outcome.value), std::move(outcome.options)};
             },
             std::move(options));
     }
@@ -295,14 +296,6 @@ private:
                     cache_.erase(write->key);
                 }
             });
-    }
-
-    /// What a loader returned, as one that may say that there is no such row would have.
-    template <class R>
-    static Loaded<std::optional<V>> loaded(R&& result) {
-        PutOptions options;
-        if constexpr (detail::IsLoaded<std::remove_cvref_t<R>>::value) options = result.options;
-        return {detail::outcome_of<V>(std::forward<R>(result)).value, options};
     }
 
     C& cache_;

@@ -1,0 +1,180 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "drey/clock.hpp"
+#include "drey/error.hpp"
+#include "drey/loading/alarms.hpp"
+#include "drey/loading/async.hpp"
+#include "drey/loading/erased.hpp"
+#include "drey/loading/flight.hpp"
+#include "drey/loading/flight_control.hpp"
+#include "drey/loading/looked.hpp"
+#include "drey/loading/plan.hpp"
+#include "drey/lookup.hpp"
+
+namespace drey {
+
+/// One asynchronous call that did not find what it wanted: the same way through as the one that
+/// waits on its thread (`Loading`), but told of what it waits for.
+///
+/// It lives as long as the flight that it waits for and its alarm, which end before the cache does.
+template <class K, class V, class Backend>
+class AsyncCall final : public Waiter,
+                        public std::enable_shared_from_this<AsyncCall<K, V, Backend>> {
+    using Control = FlightControl<K, V, Backend>;
+    using Flight = typename Control::Flight;
+    using FlightPtr = typename Control::FlightPtr;
+    using Boarding = typename Control::Flights::Boarding;
+    using Attempt = typename Backend::Attempt;
+
+public:
+    /// What the cache shares with its calls; must outlive them.
+    struct Shared {
+        Backend& backend;
+        Control& control;
+        const ClockRef& clock;
+        Alarms& alarms;
+        std::atomic<std::uint64_t>& stale_serves;
+        std::atomic<std::uint64_t>& refreshes;
+        std::atomic<std::uint64_t>& timeouts;
+    };
+
+    AsyncCall(const Shared& shared, K key, std::shared_ptr<OwnedLoader<K, V>> loader,
+              bool may_be_absent, const LoadPlan& plan, Executor executor, bool runs_here,
+              std::shared_ptr<detail::Promise<V>> promise)
+        : shared_(shared), key_(std::move(key)), loader_(std::move(loader)),
+          may_be_absent_(may_be_absent), plan_(plan), executor_(std::move(executor)),
+          runs_here_(runs_here), promise_(std::move(promise)) {}
+
+    /// Looks, and waits if need be.
+    void begin() noexcept {
+        try {
+            Attempt attempt(shared_.backend, std::as_const(key_));
+            Looked<V> looked;
+            std::optional<V> value;
+            const auto use = [&]<class T>(T&& fresh) { value.emplace(std::forward<T>(fresh)); };
+            look(shared_.backend, std::as_const(key_), attempt, looked, use);
+            if (value || (looked.found == Found::absent && may_be_absent_))
+                promise_->complete(std::move(value), nullptr);
+            else
+                go_on(std::move(attempt), looked);
+        } catch (...) {
+            promise_->complete(std::nullopt, std::current_exception());
+        }
+    }
+
+    /// The rest of it, for who has looked.
+    void go_on(Attempt&& attempt, Looked<V>& looked) {
+        const Hash h = attempt.hash();
+        const bool has_stale = looked.has_stale(plan_);
+        const Ttl patience = plan_.patience(has_stale);
+        const bool leaves_at_once = has_stale && patience.nanoseconds() == 0;
+        if (has_stale && (leaves_at_once || plan_.serves_on_error()) && shared_.control.rests(h))
+            return serve(std::move(looked.stale));
+        const auto make = [&] {
+            return shared_.control.make(K(std::as_const(key_)), std::move(attempt), looked, plan_,
+                                        loader_);
+        };
+        if (leaves_at_once) {
+            if (const FlightPtr flight = shared_.control.flights().start(key_, h, make)) {
+                shared_.refreshes.fetch_add(1, std::memory_order_relaxed);
+                fly(flight);
+            }
+            return serve(std::move(looked.stale));
+        }
+        const Boarding boarding = shared_.control.flights().board(key_, h, make);
+        const FlightPtr flight = boarding.flight;
+        {
+            const std::lock_guard lock(mutex_);
+            boarding_ = boarding;
+            stale_ = has_stale ? std::move(looked.stale) : std::nullopt;
+        }
+        if (patience != never) {
+            if (began_ == no_time) began_ = shared_.clock.now();
+            shared_.alarms.set(deadline_after(began_, patience.nanoseconds()),
+                               [weak = this->weak_from_this(), flight] {
+                                   if (const auto call = weak.lock()) call->time_is_over(*flight);
+                               });
+        }
+        if (!shared_.control.flights().wait(*flight, this->shared_from_this())) return landed();
+        if (boarding.is_new) fly(flight);
+    }
+
+    void landed() noexcept override {
+        const auto [boarding, stale] = now();
+        const Flight& flight = *boarding.flight;
+        if (flight.error) {
+            if (stale && plan_.serves_on_error() && !flight.was_abandoned && !flight.was_doomed &&
+                flight.untouched != false)
+                return serve(stale);
+            promise_->complete(std::nullopt, flight.error);
+        } else if (Control::is_doubtful(boarding) || !(flight.value || may_be_absent_)) {
+            begin();
+        } else {
+            try {
+                promise_->complete(flight.value, nullptr);
+            } catch (...) {
+                promise_->complete(std::nullopt, std::current_exception());
+            }
+        }
+    }
+
+private:
+    static constexpr std::int64_t no_time = std::numeric_limits<std::int64_t>::min();
+
+    struct Now {
+        Boarding boarding;
+        std::optional<V> stale;
+    };
+    Now now() {
+        const std::lock_guard lock(mutex_);
+        return {boarding_, stale_};
+    }
+
+    void fly(const FlightPtr& flight) {
+        if (!runs_here_) return shared_.control.launch(flight, executor_);
+        if (flight->claim()) shared_.control.run(*flight);
+    }
+
+    void serve(std::optional<V> stale) noexcept {
+        if (promise_->complete(std::move(stale), nullptr))
+            shared_.stale_serves.fetch_add(1, std::memory_order_relaxed);
+    }
+
+    /// On the thread of the alarms, at any time.
+    void time_is_over(Flight& flight) noexcept {
+        auto [boarding, stale] = now();
+        if (boarding.flight.get() != &flight || promise_->is_done()) return;
+        // What was invalidated is not served: what remains is a miss, with more patience.
+        if (stale && shared_.control.flights().is_doomed(flight)) return begin();
+        shared_.timeouts.fetch_add(1, std::memory_order_relaxed);
+        if (stale) return serve(std::move(stale));
+        promise_->complete(std::nullopt, std::make_exception_ptr(LoadTimeout()));
+    }
+
+    const Shared shared_;
+    const K key_;
+    const std::shared_ptr<OwnedLoader<K, V>> loader_;
+    const bool may_be_absent_;
+    const LoadPlan plan_;
+    const Executor executor_;
+    const bool runs_here_;
+    const std::shared_ptr<detail::Promise<V>> promise_;
+    std::int64_t began_ = no_time;  // to wait, if there is an end to that
+
+    std::mutex mutex_;
+    Boarding boarding_;
+    std::optional<V> stale_;  // what may be served in place of what the flight brings
+};
+
+}  // namespace drey

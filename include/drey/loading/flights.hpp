@@ -1,0 +1,178 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "drey/clock.hpp"
+#include "drey/loading/flight.hpp"
+#include "drey/loading/wait_graph.hpp"
+#include "drey/types.hpp"
+
+namespace drey {
+
+/// The loads in flight of one cache, by key: who misses a key that is being loaded joins that
+/// flight. One whose ticket is doomed takes no more passengers: who asks after an invalidation gets
+/// what was loaded after it.
+///
+/// Invariants: a flight is in the table from before its loader runs until its result is known; at
+/// most one flight of a key in the table is not doomed; only its leader ends a flight. Thread-safe.
+template <class K, class V, class Backend>
+class Flights {
+public:
+    using Flight = drey::Flight<K, V, Backend>;
+    using Ptr = std::shared_ptr<Flight>;
+
+    explicit Flights(Backend& backend) noexcept : backend_(backend) {}
+
+    struct Boarding {
+        Ptr flight;
+        bool is_new = false;
+        bool same_key = true;  // false: it may be this key's; wait for its end and ask again
+        Stage stage = Stage::boarding;
+    };
+
+    /// Boards the key's flight; if there is none, the one that `make()` returns. Under the lock, in
+    /// which `make` takes a shard's to have a ticket; never the other way round.
+    template <class Make>
+    Boarding board(const K& key, Hash h, Make&& make) {
+        Stripe& stripe = stripe_of(h);
+        const std::lock_guard lock(stripe.mutex);
+        if (const auto found = find(stripe, key, h); found.flight) {
+            found.flight->has_passengers = true;
+            return found;
+        }
+        Ptr flight = make();
+        stripe.flights.emplace(h, flight);
+        return {.flight = std::move(flight), .is_new = true};
+    }
+
+    /// The flight that `make()` returns, unless the key has one.
+    template <class Make>
+    Ptr start(const K& key, Hash h, Make&& make) {
+        Stripe& stripe = stripe_of(h);
+        const std::lock_guard lock(stripe.mutex);
+        if (find(stripe, key, h).flight) return nullptr;
+        Ptr flight = make();
+        stripe.flights.emplace(h, flight);
+        return flight;
+    }
+
+    /// Waits for a flight that is led to end, by `clock` no longer than until `deadline`; whether
+    /// it did. Throws ReentrantLoad if it waits for the caller.
+    bool await(Flight& flight, const ClockRef& clock, Deadline deadline) {
+        const WaitGraph::Edge edge(flight.leader(), flight.ended);
+        std::unique_lock lock(stripe_of(flight.hash).mutex);
+        while (!flight.ended.load(std::memory_order_acquire)) {
+            if (deadline == no_deadline) {
+                flight.landing.wait(lock);
+                continue;
+            }
+            const std::int64_t left = deadline - clock.now();
+            if (left <= 0) return false;
+            flight.landing.wait_for(lock, clock.nap(left));
+        }
+        return true;
+    }
+
+    /// Has the waiter told when the flight ends; false if it has.
+    bool wait(Flight& flight, std::shared_ptr<Waiter> waiter) {
+        const std::lock_guard lock(stripe_of(flight.hash).mutex);
+        if (flight.ended.load(std::memory_order_relaxed)) return false;
+        flight.waiters.push_back(std::move(waiter));
+        return true;
+    }
+
+    /// Whether the key was invalidated since the flight was made.
+    bool is_doomed(Flight& flight) {
+        const std::lock_guard lock(stripe_of(flight.hash).mutex);
+        return flight.ticket ? flight.ticket->doomed() : flight.was_doomed;
+    }
+
+    void enter(Flight& flight, Stage stage) {
+        const std::lock_guard lock(stripe_of(flight.hash).mutex);
+        flight.stage = stage;
+    }
+
+    /// A key to store what was loaded under: a copy, or the flight's own, by which nobody can find
+    /// it then.
+    K key_to_keep(Flight& flight) {
+        if constexpr (std::is_copy_constructible_v<K>) {
+            return K(std::as_const(flight.key));
+        } else {
+            const std::lock_guard lock(stripe_of(flight.hash).mutex);
+            flight.has_key = false;
+            return K(std::move(flight.key));
+        }
+    }
+
+    /// Ends the flight, and tells who waits; whether it had passengers.
+    bool land(Flight& flight) {
+        Stripe& stripe = stripe_of(flight.hash);
+        std::vector<std::shared_ptr<Waiter>> waiters;
+        bool has_passengers = false;
+        Ptr kept;  // so that the caller's reference is good to the end
+        {
+            const std::lock_guard lock(stripe.mutex);
+            has_passengers = flight.has_passengers;
+            flight.was_doomed = flight.ticket->doomed();
+            flight.ticket.reset();
+            const auto [first, last] = stripe.flights.equal_range(flight.hash);
+            for (auto at = first; at != last; ++at)
+                if (at->second.get() == &flight) {
+                    kept = std::move(at->second);
+                    stripe.flights.erase(at);
+                    break;
+                }
+            flight.ended.store(true, std::memory_order_release);
+            waiters.swap(flight.waiters);
+        }
+        flight.landing.notify_all();
+        for (const auto& waiter : waiters) waiter->landed();
+        return has_passengers;
+    }
+
+    /// Claims all that nobody leads.
+    std::vector<Ptr> claim_all() {
+        std::vector<Ptr> claimed;
+        for (Stripe& stripe : stripes_) {
+            const std::lock_guard lock(stripe.mutex);
+            for (const auto& [hash, flight] : stripe.flights)
+                if (flight->claim()) claimed.push_back(flight);
+        }
+        return claimed;
+    }
+
+private:
+    static constexpr std::size_t stripes = 8;
+
+    struct Stripe {
+        std::mutex mutex;
+        std::unordered_multimap<Hash, Ptr> flights;
+    };
+
+    Stripe& stripe_of(Hash h) noexcept { return stripes_[(h >> 40) % stripes]; }
+
+    Boarding find(Stripe& stripe, const K& key, Hash h) {
+        const auto [first, last] = stripe.flights.equal_range(h);
+        for (auto at = first; at != last; ++at) {
+            Flight& flight = *at->second;
+            if (flight.ticket->doomed()) continue;
+            if (flight.has_key && !backend_.equal(flight.key, key)) continue;
+            return {.flight = at->second, .same_key = flight.has_key, .stage = flight.stage};
+        }
+        return {};
+    }
+
+    Backend& backend_;
+    std::array<Stripe, stripes> stripes_;
+};
+
+}  // namespace drey

@@ -1,0 +1,441 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "drey/clock.hpp"
+#include "drey/error.hpp"
+#include "drey/hash.hpp"
+#include "drey/loading/alarms.hpp"
+#include "drey/loading/async.hpp"
+#include "drey/loading/async_call.hpp"
+#include "drey/loading/batch.hpp"
+#include "drey/loading/erased.hpp"
+#include "drey/loading/flight.hpp"
+#include "drey/loading/flight_control.hpp"
+#include "drey/loading/flights.hpp"
+#include "drey/loading/loader.hpp"
+#include "drey/loading/looked.hpp"
+#include "drey/loading/plan.hpp"
+#include "drey/lookup.hpp"
+#include "drey/options.hpp"
+#include "drey/stats.hpp"
+#include "drey/terms.hpp"
+#include "drey/types.hpp"
+
+namespace drey {
+
+/// What a cache is told of loading.
+struct LoadSettings {
+    LoadOptions options = {};
+    ClockRef clock = {};
+    std::uint64_t seed = 0;
+    bool may_start_threads = true;
+};
+
+/// How a miss becomes a value: one load per key at a time, however many threads want it, and what
+/// they get when it fails or takes long.
+///
+///     fresh ───────────────────────────► the value        (early: and a load in the background)
+///     absent ──────────────────────────► no such row
+///     stale ─┬ resting after an error ─► the stale value
+///            ├ patience is 0 ──────────► the stale value, and a load in the background
+///            ▼
+///     board the key's flight ┬ mine, and I wait to the end: run the loader here
+///            │               └ mine, and I may leave before: run it in the background
+///            ▼ wait
+///     landed ┬ a value, or no row ─────► that
+///            ├ the loader threw ───────► the stale value if there is one, else what it threw
+///            ▼
+///     my patience is over ─────────────► the stale value if there is one, else LoadTimeout
+///
+/// A stale value is not served on errors if the key was invalidated during the load.
+///
+/// `Backend` gives
+///  - Attempt(backend, key): one call's way through; its hash(); movable,
+///  - look(key, attempt, use): the first look; see Reading,
+///  - LoadTicket(backend, hash): the right to fill, which an invalidation dooms,
+///  - prepare(ticket, key, attempt, why, use): a last look before the loader runs, and whatever the
+///    backend needs of the others who may be loading the key,
+///  - fill(ticket, key, value, terms, attempt), fill_absent(ticket, key, terms, attempt), or else
+///    give_up(ticket, attempt),
+///  - equal(key, key),
+/// and, if others than this process may invalidate keys,
+///  - verdict(ticket): whether they left the key alone during the load, if that is known,
+///  - can_look_again(attempt), look_again(attempt, use): for who cannot share a flight's value.
+template <class K, class V, class Backend>
+class Loading {
+    using Control = FlightControl<K, V, Backend>;
+    using Flight = typename Control::Flight;
+    using FlightPtr = typename Control::FlightPtr;
+    using Boarding = typename Control::Flights::Boarding;
+    using Attempt = typename Backend::Attempt;
+    using Looked = drey::Looked<V>;
+    static constexpr bool shares_value = Control::shares_value;
+
+public:
+    /// Both must outlive it.
+    Loading(Backend& backend, const LoadSettings& settings)
+        : backend_(backend), settings_(settings), control_(backend, settings.clock) {}
+    Loading(const Loading&) = delete;
+    Loading& operator=(const Loading&) = delete;
+    ~Loading() { alarms_.stop(); }  // before what they ring for
+
+    /// Calls `use(value)` with the key's value; on a miss, with what the loader brings. False if
+    /// there is no such row. `make_key()` gives a K to keep. Throws what the loader throws,
+    /// ReentrantLoad where waiting would never end, LoadTimeout.
+    template <class Q, class MakeKey, class Loader, class Use>
+    [[gnu::always_inline]] bool get(const Q& key, MakeKey&& make_key, Loader&& loader,
+                                    const LoadOptions* call, Use&& use) {
+        if (call != nullptr) detail::check(*call);
+        Attempt attempt(backend_, key);
+        Looked looked;
+        look(backend_, key, attempt, looked, use);
+        if (looked.found == Found::hit && looked.reading.load_cost.count() == 0) [[likely]]
+            return true;
+        LoaderOf<K, V, Loader> erased(loader);
+        return go_on(make_key, attempt, looked, erased, options(call), UseRef<V>(use));
+    }
+
+    /// The same with a loader that has no type.
+    bool get(const K& key, LoaderRef<K, V>& loader, const LoadOptions& call, const UseRef<V>& use) {
+        detail::check(call);
+        Attempt attempt(backend_, key);
+        Looked looked;
+        look(backend_, key, attempt, looked, use);
+        const auto make_key = [&] { return K(key); };
+        return go_on(make_key, attempt, looked, loader, call, use);
+    }
+
+    /// What `get` does, without waiting; `promise` is completed.
+    template <class Loader>
+    std::shared_ptr<detail::Promise<V>> get_async(K key, Loader&& loader,
+                                                  const LoadOptions& options) {
+        detail::check(options);
+        const Executor& executor = options.executor ? options.executor : settings_.options.executor;
+        const bool runs_here = !executor && !settings_.may_start_threads;
+        auto promise = std::make_shared<detail::Promise<V>>(control_.executor(executor, runs_here));
+        Attempt attempt(backend_, std::as_const(key));
+        Looked looked;
+        std::optional<V> value;
+        const auto use = [&]<class T>(T&& fresh) { value.emplace(std::forward<T>(fresh)); };
+        look(backend_, std::as_const(key), attempt, looked, use);
+        LoaderOf<K, V, Loader> erased(loader);
+        if (looked.found == Found::hit) {
+            if (is_early(attempt, looked, options)) {
+                const auto make_key = [&] { return std::move(key); };
+                start_early(make_key, attempt, erased, options, looked);
+            }
+            promise->complete(std::move(value), nullptr);
+        } else if (looked.found == Found::absent && erased.may_be_absent) {
+            promise->complete(std::nullopt, nullptr);
+        } else {
+            const auto call = std::make_shared<AsyncCall<K, V, Backend>>(
+                shared_, std::move(key), erased.own(), erased.may_be_absent,
+                LoadPlan(options, settings_.options), executor, runs_here, promise);
+            call->go_on(std::move(attempt), looked);
+        }
+        return promise;
+    }
+
+    /// The values of these keys, which are all different, in their order: those that must be loaded
+    /// by one call of `load_all(keys)`, which returns an outcome for each. What others are loading
+    /// is waited for after that. Throws what the loader throws, if there is a key without a stale
+    /// value to serve, once all that was begun has ended.
+    template <class LoadAll>
+    std::vector<std::optional<V>> get_many(std::span<const K> keys, LoadAll&& load_all,
+                                           LoaderRef<K, V>& load_one, const LoadOptions& call) {
+        detail::check(call);
+        Batch batch(*this, keys, load_one, call);
+        batch.load(load_all);
+        return batch.take();
+    }
+
+    /// The values of these keys, which are all different, in their order. What is missing and
+    /// nobody is loading is loaded by one call of `load_all(keys)`, which returns an outcome for
+    /// each; what others are loading is waited for after that, and loaded by `load_one` if it comes
+    /// to nothing. Timeouts bound that wait only. Throws what the loaders throw.
+    template <class LoadAll, class LoadOne>
+    std::vector<std::optional<V>> get_many(std::span<const K> keys, LoadAll&& load_all,
+                                           LoadOne&& load_one, const LoadOptions& options) {
+        detail::check(options);
+        const LoadPlan plan(options, settings_.options);
+        Batch<K, V, Backend> batch(backend_, control_, keys, plan);
+        batch.load(load_all);
+        stale_serves_.fetch_add(batch.stale_serves(), std::memory_order_relaxed);
+        auto& values = batch.values();
+        for (const std::size_t i : batch.others()) {
+            LoaderOf<K, V, LoadOne> loader(load_one);
+            const auto use = [&]<class T>(T&& value) { values[i].emplace(std::forward<T>(value)); };
+            get(keys[i], loader, options, UseRef<V>(use));
+        }
+        return std::move(values);
+    }
+
+    /// Has the key loaded again in the background, unless it is being loaded; on the calling thread
+    /// if there can be no other.
+    template <class Loader>
+    void refresh(K key, Loader&& loader, const LoadOptions& options) {
+        detail::check(options);
+        Attempt attempt(backend_, std::as_const(key));
+        Looked looked;
+        const auto ignore = [](const V&) {};
+        look(backend_, std::as_const(key), attempt, looked, ignore);
+        LoaderOf<K, V, Loader> erased(loader);
+        Call(*this, std::move(key), std::move(attempt), erased, options, UseRef<V>(ignore))
+            .refresh(looked);
+    }
+
+    void add_to(Stats& stats) const noexcept {
+        control_.add_to(stats);
+        stats.stale_serves += stale_serves_.load(std::memory_order_relaxed);
+        stats.refreshes += refreshes_.load(std::memory_order_relaxed);
+        stats.load_timeouts += timeouts_.load(std::memory_order_relaxed);
+    }
+
+private:
+    static const LoadOptions& options(const LoadOptions* call) noexcept {
+        static const LoadOptions none;
+        return call != nullptr ? *call : none;
+    }
+
+    /// What a get comes to whose look said this. Whether there is a value, which was used.
+    template <class MakeKey>
+    bool go_on(MakeKey& make_key, Attempt& attempt, Looked& looked, LoaderRef<K, V>& loader,
+               const LoadOptions& options, const UseRef<V>& use) {
+        if (looked.found == Found::hit) {
+            if (is_early(attempt, looked, options))
+                start_early(make_key, attempt, loader, options, looked);
+            return true;
+        }
+        if (looked.found == Found::absent && loader.may_be_absent) return false;
+        return Call(*this, make_key(), std::move(attempt), loader, options, use).resolve(looked);
+    }
+
+    /// One call that did not find what it wanted.
+    class Call {
+    public:
+        Call(Loading& all, K&& key, Attempt&& attempt, LoaderRef<K, V>& loader,
+             const LoadOptions& options, const UseRef<V>& use)
+            : all_(all), key_(std::move(key)), attempt_(std::move(attempt)), loader_(loader),
+              use_(use), plan_(options, all.settings_.options),
+              executor_(options.executor ? options.executor : all.settings_.options.executor),
+              may_leave_(loader.can_be_owned && (all.settings_.may_start_threads || executor_)) {}
+
+        bool may_leave() const noexcept { return may_leave_; }
+
+        /// Whether there is a value, which was used.
+        bool resolve(Looked& looked) {
+            for (;;) {
+                const Answer answer = try_once(looked);
+                if (answer != Answer::again) return answer == Answer::value;
+                looked = Looked();
+                attempt_.emplace(all_.backend_, std::as_const(*key_));
+                look(all_.backend_, std::as_const(*key_), *attempt_, looked, use_);
+                if (looked.found == Found::hit) return true;
+                if (looked.found == Found::absent && loader_.may_be_absent) return false;
+            }
+        }
+
+        void refresh(const Looked& looked) {
+            if (may_leave_) return start(looked);
+            const Hash h = attempt_->hash();
+            const FlightPtr flight =
+                all_.control_.flights().start(*key_, h, [&] { return make_own(looked); });
+            std::exception_ptr error;
+            if (flight) all_.control_.fly(*flight, load_of(*flight), use_, error);
+        }
+
+        /// Starts a load in the background, unless there is one. Only if it may leave.
+        void start(const Looked& looked) {
+            const Hash h = attempt_->hash();
+            const FlightPtr flight =
+                all_.control_.flights().start(*key_, h, [&] { return make_owning(looked); });
+            if (flight == nullptr) return;
+            if (flight->replaces) count(all_.refreshes_);
+            all_.control_.launch(flight, executor_);
+        }
+
+    private:
+        enum class Answer { value, absent, again };
+        static constexpr std::int64_t no_time = std::numeric_limits<std::int64_t>::min();
+
+        Answer try_once(Looked& looked) {
+            const Hash h = attempt_->hash();
+            const bool has_stale = looked.has_stale(plan_);
+            const Ttl patience = may_leave_ ? plan_.patience(has_stale) : never;
+            const bool leaves_at_once = has_stale && patience.nanoseconds() == 0;
+            if (has_stale && (leaves_at_once || plan_.serves_on_error()) && all_.control_.rests(h))
+                return serve_stale(looked);
+            if (leaves_at_once) {
+                start(looked);
+                return serve_stale(looked);
+            }
+            if (patience != never && began_ == no_time) began_ = all_.settings_.clock.now();
+            const Deadline deadline =
+                patience == never ? no_deadline : deadline_after(began_, patience.nanoseconds());
+            const Boarding boarding = all_.control_.flights().board(*key_, h, [&] {
+                return deadline == no_deadline ? make_own(looked) : make_owning(looked);
+            });
+            Flight& flight = *boarding.flight;
+            if (boarding.is_new) {
+                if (deadline == no_deadline) return lead(flight, looked, has_stale);
+                all_.control_.launch(boarding.flight, executor_);
+            } else if (deadline == no_deadline && flight.claim()) {
+                all_.control_.run(flight);  // rather than wait for an executor
+            }
+            const bool landed =
+                all_.control_.flights().await(flight, all_.settings_.clock, deadline);
+            if (!landed) {
+                if (has_stale && all_.control_.flights().is_doomed(flight)) return Answer::again;
+                count(all_.timeouts_);
+                if (has_stale) return serve_stale(looked);
+                throw LoadTimeout();
+            }
+            return share(flight, boarding, looked, has_stale);
+        }
+
+        /// Runs the loader here.
+        Answer lead(Flight& flight, Looked& looked, bool has_stale) {
+            std::exception_ptr own_error;
+            const bool has_passengers = all_.control_.fly(flight, load_of(flight), use_, own_error);
+            if (flight.error) {
+                if constexpr (!shares_value) take_key_back(flight);
+                return serve_instead(flight, looked, has_stale);
+            }
+            if (own_error) std::rethrow_exception(own_error);
+            if constexpr (shares_value) {
+                if (flight.value && has_passengers) use_(std::as_const(*flight.value));
+                if (flight.value && !has_passengers) use_(std::move(*flight.value));
+            }
+            if (flight.has_value) return Answer::value;
+            return loader_.may_be_absent ? Answer::absent : Answer::again;
+        }
+
+        /// What a flight brought that ran elsewhere.
+        Answer share(Flight& flight, const Boarding& boarding, Looked& looked, bool has_stale) {
+            if (!boarding.same_key) return Answer::again;
+            if (flight.was_abandoned) {  // then here
+                may_leave_ = false;
+                return Answer::again;
+            }
+            if (flight.error) return serve_instead(flight, looked, has_stale);
+            if (!flight.is_shared) return Answer::again;
+            if constexpr (Control::has_others) {
+                if (Control::is_doubtful(boarding) && all_.backend_.can_look_again(*attempt_))
+                    return all_.backend_.look_again(*attempt_, use_) ? Answer::value
+                                                                     : Answer::again;
+            }
+            if (flight.value) {
+                if constexpr (shares_value) use_(std::as_const(*flight.value));
+                return Answer::value;
+            }
+            return loader_.may_be_absent ? Answer::absent : Answer::again;
+        }
+
+        /// After a load that threw.
+        Answer serve_instead(Flight& flight, Looked& looked, bool has_stale) {
+            if (has_stale && plan_.serves_on_error() && !flight.was_doomed &&
+                flight.untouched != false && serve_stale(looked) == Answer::value)
+                return Answer::value;
+            std::rethrow_exception(flight.error);
+        }
+
+        Answer serve_stale(Looked& looked) {
+            if constexpr (shares_value) {
+                use_(*std::move(looked.stale));
+            } else {
+                if (!key_) return Answer::again;
+                Attempt once_more(all_.backend_, std::as_const(*key_));
+                const Found found =
+                    all_.backend_.look(std::as_const(*key_), once_more,
+                                       [&](const V& value, const Reading&) { use_(value); });
+                if (found != Found::hit && found != Found::stale) return Answer::again;
+            }
+            count(all_.stale_serves_);
+            return Answer::value;
+        }
+
+        auto load_of(Flight& flight) {
+            return [&] { return loader_.load(flight.key); };
+        }
+
+        FlightPtr make_own(const Looked& looked) {
+            return all_.control_.make(*std::move(key_), *std::move(attempt_), looked, plan_);
+        }
+        FlightPtr make_owning(const Looked& looked) {
+            if constexpr (std::is_copy_constructible_v<K>) {
+                if (!owned_) owned_ = loader_.own();
+                return all_.control_.make(K(std::as_const(*key_)), *std::move(attempt_), looked,
+                                          plan_, owned_);
+            } else {
+                return make_own(looked);  // not called: such a loader cannot be owned
+            }
+        }
+
+        /// After a flight that the key went into.
+        void take_key_back(Flight& flight) {
+            key_.reset();
+            // It has landed: nobody else looks at it.
+            if (flight.has_key) key_.emplace(std::move(flight.key));
+        }
+
+        Loading& all_;
+        std::optional<K> key_;
+        std::optional<Attempt> attempt_;
+        LoaderRef<K, V>& loader_;
+        const UseRef<V> use_;
+        const LoadPlan plan_;
+        const Executor& executor_;
+        std::shared_ptr<OwnedLoader<K, V>> owned_;  // once it has been taken from the caller
+        bool may_leave_;
+        std::int64_t began_ = no_time;  // to wait, if there is an end to that
+    };
+
+    static void count(std::atomic<std::uint64_t>& counter) noexcept {
+        counter.fetch_add(1, std::memory_order_relaxed);
+    }
+
+    /// Whether a fresh value is to be refreshed now.
+    [[gnu::noinline]] bool is_early(const Attempt& attempt, const Looked& looked,
+                                    const LoadOptions& options) {
+        if (looked.reading.load_cost.count() == 0) return false;
+        const double early = options.early.value_or(settings_.options.early.value_or(0.0));
+        if (!(early > 0)) return false;
+        const std::uint64_t step = draws_.fetch_add(1, std::memory_order_relaxed);
+        const double draw = static_cast<double>(detail::mix(step, settings_.seed) >> 11) * 0x1p-53;
+        return detail::is_early(early, looked.reading.load_cost, looked.reading.left, draw) &&
+               !control_.rests(attempt.hash());
+    }
+
+    /// A refresh that cannot be started is nobody's error: the value is there, and fresh.
+    template <class MakeKey>
+    void start_early(MakeKey& make_key, Attempt& attempt, LoaderRef<K, V>& loader,
+                     const LoadOptions& options, const Looked& looked) noexcept {
+        try {
+            const auto ignore = [](const V&) {};
+            Call call(*this, make_key(), std::move(attempt), loader, options, UseRef<V>(ignore));
+            if (call.may_leave()) call.start(looked);
+        } catch (...) {
+        }
+    }
+
+    Backend& backend_;
+    const LoadSettings& settings_;
+    std::atomic<std::uint64_t> stale_serves_{0}, refreshes_{0}, timeouts_{0}, draws_{0};
+    Alarms alarms_{settings_.clock};
+    Control control_;
+    const typename AsyncCall<K, V, Backend>::Shared shared_{
+        backend_, control_, settings_.clock, alarms_, stale_serves_, refreshes_, timeouts_};
+};
+
+}  // namespace drey

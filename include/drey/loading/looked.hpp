@@ -1,0 +1,47 @@
+#pragma once
+
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "drey/loading/plan.hpp"
+#include "drey/lookup.hpp"
+
+namespace drey {
+
+/// What a load's first look at the backend said.
+template <class V>
+struct Looked {
+    Found found = Found::miss;
+    Reading reading;
+    std::optional<V> stale;  // a copy, if there can be one
+
+    /// Whether there is a stale value that this call may use.
+    bool has_stale(const LoadPlan& plan) const noexcept {
+        return found == Found::stale && -reading.left <= plan.stale_for.nanoseconds();
+    }
+    /// Whether a load would replace something.
+    bool is_there() const noexcept { return found != Found::miss && found != Found::failed; }
+
+    /// A stale value is refreshed only if nobody else has done so meanwhile.
+    LoadFor why() const noexcept {
+        return is_there() && found != Found::stale ? LoadFor::refresh : LoadFor::miss;
+    }
+};
+
+/// Looks, and calls `use(value)` if the value is fresh.
+template <class V, class Backend, class Q, class Use>
+[[gnu::always_inline]] inline void look(Backend& backend, const Q& key,
+                                        typename Backend::Attempt& attempt, Looked<V>& looked,
+                                        Use& use) {
+    looked.found = backend.look(key, attempt, [&]<class T>(T&& value, const Reading& reading) {
+        looked.reading = reading;
+        if (reading.state == Found::hit) {
+            use(std::forward<T>(value));
+        } else if constexpr (std::is_copy_constructible_v<V>) {
+            looked.stale.emplace(std::forward<T>(value));
+        }
+    });
+}
+
+}  // namespace drey
