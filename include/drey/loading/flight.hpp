@@ -61,7 +61,7 @@ public:
     std::shared_ptr<OwnedLoader<K, V>> loader;  // if the flight may outlive its call
 
     /// Who leads; nobody as long as it is not claimed.
-    std::thread::id leader() const noexcept { return leader_.load(std::memory_order_acquire); }
+    const std::atomic<std::thread::id>& leader() const noexcept { return leader_; }
 
     /// Makes the calling thread the leader, if there is none.
     bool claim() noexcept {

@@ -31,21 +31,24 @@ public:
 
     /// The calling thread waits for a load led by `leader` until `ended`, for the life of this
     /// object. Throws ReentrantLoad if that thread is the caller, or waits for it, directly or not.
+    /// A load may get its leader after somebody began to wait for it: a circle is closed by a
+    /// leader who is about to wait, and sees himself here.
     class Edge {
     public:
-        Edge(std::thread::id leader, const std::atomic<bool>& ended)
+        Edge(const std::atomic<std::thread::id>& leader, const std::atomic<bool>& ended)
             : graph_(process()), me_(std::this_thread::get_id()) {
             const std::lock_guard lock(graph_.mutex_);
-            Wait wait{leader, &ended};
+            Wait wait{&leader, &ended};
             // A load that has ended holds nobody up, though its leader may be waiting by now for
             // one of ours. Where that leader is the caller, that it ended is seen for sure.
             while (!wait.ended->load(std::memory_order_acquire)) {
-                if (wait.leader == me_) throw ReentrantLoad();
-                const auto next = graph_.waits_.find(wait.leader);
+                const std::thread::id at = wait.leader->load(std::memory_order_acquire);
+                if (at == me_) throw ReentrantLoad();
+                const auto next = graph_.waits_.find(at);
                 if (next == graph_.waits_.end()) break;
                 wait = next->second;
             }
-            graph_.waits_.emplace(me_, Wait{leader, &ended});
+            graph_.waits_.emplace(me_, Wait{&leader, &ended});
         }
         Edge(const Edge&) = delete;
         Edge& operator=(const Edge&) = delete;
@@ -61,7 +64,7 @@ public:
 
 private:
     struct Wait {
-        std::thread::id leader;
+        const std::atomic<std::thread::id>* leader;
         const std::atomic<bool>* ended;
     };
 
