@@ -49,9 +49,7 @@ public:
             found.flight->has_passengers = true;
             return found;
         }
-        Ptr flight = make();
-        stripe.flights.emplace(h, flight);
-        return {.flight = std::move(flight), .is_new = true};
+        return {.flight = add(stripe, h, make), .is_new = true};
     }
 
     /// The flight that `make()` returns, unless the key has one.
@@ -60,9 +58,19 @@ public:
         Stripe& stripe = stripe_of(h);
         const std::lock_guard lock(stripe.mutex);
         if (find(stripe, key, h).flight) return nullptr;
-        Ptr flight = make();
-        stripe.flights.emplace(h, flight);
-        return flight;
+        return add(stripe, h, make);
+    }
+
+    bool contains(const K& key, Hash h) {
+        Stripe& stripe = stripe_of(h);
+        const std::lock_guard lock(stripe.mutex);
+        return find(stripe, key, h).flight != nullptr;
+    }
+
+    /// Whether an invalidation has overtaken the flight, which may have ended.
+    bool is_doomed(const Flight& flight) {
+        const std::lock_guard lock(stripe_of(flight.hash).mutex);
+        return flight.ticket ? flight.ticket->doomed() : flight.was_doomed;
     }
 
     /// Waits for a flight that is led to end, by `clock` no longer than until `deadline`; whether
@@ -159,6 +167,19 @@ private:
     };
 
     Stripe& stripe_of(Hash h) noexcept { return stripes_[(h >> 40) % stripes]; }
+
+    /// A flight that was made must be in the table, or nobody would end it: so its place is made
+    /// first.
+    template <class Make>
+    static Ptr add(Stripe& stripe, Hash h, Make& make) {
+        const auto place = stripe.flights.emplace(h, nullptr);
+        try {
+            return place->second = make();
+        } catch (...) {
+            stripe.flights.erase(place);
+            throw;
+        }
+    }
 
     Boarding find(Stripe& stripe, const K& key, Hash h) {
         const auto [first, last] = stripe.flights.equal_range(h);
