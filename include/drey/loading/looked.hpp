@@ -18,7 +18,7 @@ struct Looked {
 
     /// Whether there is a stale value that this call may use.
     bool has_stale(const LoadPlan& plan) const noexcept {
-        return found == Found::stale && -reading.left <= plan.stale_for.nanoseconds();
+        return found == Found::stale && -reading.left < plan.stale_for.nanoseconds();
     }
     /// Whether a load would replace something.
     bool is_there() const noexcept { return found != Found::miss && found != Found::failed; }

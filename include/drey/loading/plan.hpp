@@ -72,8 +72,9 @@ namespace detail {
 /// XFetch: whether to refresh a value that has `left` nanoseconds to live and took `took` to load.
 /// `draw` is uniform in [0, 1). Vattani et al. 2015.
 inline bool is_early(double early, std::chrono::nanoseconds took, std::int64_t left, double draw) {
-    return -static_cast<double>(took.count()) * early * std::log(1.0 - draw) >=
-           static_cast<double>(left);
+    return left != no_deadline &&
+           -static_cast<double>(took.count()) * early * std::log(1.0 - draw) >=
+               static_cast<double>(left);
 }
 
 }  // namespace detail
