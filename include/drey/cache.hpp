@@ -317,7 +317,7 @@ public:
             places.push_back(unique.size());
             unique.push_back(std::move(key));
         }
-        auto load_one = detail::loader_of_one<K, V>(batch_loader);
+        LoaderOfOne<K, V, BatchLoader> load_one(batch_loader);
         auto found = loading_.get_many(
             std::span<const K>(unique),
             [&](std::span<const K> some) { return detail::load_batch<K, V>(batch_loader, some); },

@@ -75,9 +75,11 @@ private:
         const Hash h = attempt.hash();
         const bool may_serve = looked.has_stale(plan_) && plan_.serves_on_error();
         if (may_serve && control_.rests(h)) return serve(i, looked.stale);
-        mine_.reserve(mine_.size() + 1);
-        auto flight = control_.flights().start(
-            key, h, [&] { return control_.make(K(key), std::move(attempt), looked, plan_); });
+        mine_.reserve(keys_.size());  // once: what was begun must get onto the list
+        K own(key);
+        auto flight = control_.flights().start(key, h, [&] {
+            return control_.make(std::move(own), std::move(attempt), looked, plan_);
+        });
         if (flight == nullptr) {
             others_.push_back(i);
         } else {

@@ -3,6 +3,7 @@
 #include <concepts>
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <ranges>
 #include <span>
@@ -11,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "drey/detail/assert.hpp"
+#include "drey/loading/erased.hpp"
 #include "drey/loading/loader.hpp"
 
 /// What a batch loader may return for `std::span<const K> keys`:
@@ -79,13 +82,51 @@ std::vector<LoadOutcome<V>> load_batch(BatchLoader& loader, std::span<const K> k
     return outcomes;
 }
 
-/// A batch loader for one key.
-template <class K, class V, class BatchLoader>
-auto loader_of_one(BatchLoader& loader) {
-    return [&loader](const K& key) -> Loaded<std::optional<V>> {
-        auto outcomes = load_batch<K, V>(loader, std::span<const K>(&key, 1));
-        return {std::move(outcomes.front().value), std::move(outcomes.front().options)};
-    };
-}
-
 }  // namespace drey::detail
+
+namespace drey {
+
+/// A batch loader as a loader of one key. A load that may go on after the call has a copy: the call
+/// may need the loader for other keys.
+template <class K, class V, class BatchLoader>
+class LoaderOfOne final : public LoaderRef<K, V> {
+    using Plain = std::decay_t<BatchLoader>;
+    static constexpr bool ownable =
+        std::constructible_from<Plain, std::remove_reference_t<BatchLoader>&>;
+
+    template <class Loader>
+    static detail::LoadOutcome<V> load(Loader& loader, const K& key) {
+        auto outcomes = detail::load_batch<K, V>(loader, std::span<const K>(&key, 1));
+        return std::move(outcomes.front());
+    }
+
+    class Owned final : public OwnedLoader<K, V> {
+    public:
+        explicit Owned(std::remove_reference_t<BatchLoader>& loader) : loader_(loader) {}
+        detail::LoadOutcome<V> load(const K& key) override {
+            return LoaderOfOne::load(loader_, key);
+        }
+
+    private:
+        Plain loader_;
+    };
+
+public:
+    explicit LoaderOfOne(std::remove_reference_t<BatchLoader>& loader)
+        : LoaderRef<K, V>(true, ownable), loader_(loader) {}
+
+    detail::LoadOutcome<V> load(const K& key) override { return load(loader_, key); }
+
+    std::shared_ptr<OwnedLoader<K, V>> own() override {
+        if constexpr (ownable) {
+            return std::make_shared<Owned>(loader_);
+        } else {
+            detail::broken("a loader that cannot be owned");
+        }
+    }
+
+private:
+    std::remove_reference_t<BatchLoader>& loader_;
+};
+
+}  // namespace drey

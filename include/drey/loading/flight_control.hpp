@@ -186,8 +186,8 @@ public:
         rest(flight);
     }
 
-    /// How long a loader takes, in real time for the statistics, and in the cache's for the cost that
-    /// early refreshes go by. Counts a failure unless told otherwise.
+    /// How long a loader takes, in real time for the statistics, and in the cache's for the cost
+    /// that early refreshes go by. Counts a failure unless told otherwise.
     class Clocks {
     public:
         Clocks(FlightControl& control, const LoadPlan& plan)
@@ -307,7 +307,9 @@ private:
             if (flight->claim()) all.abandon(*flight);
         }
         void run() {
-            if (flight->claim()) all.run(*flight);
+            if (!flight->claim()) return;
+            const InBackground here;
+            all.run(*flight);
         }
 
         FlightControl& all;

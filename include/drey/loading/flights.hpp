@@ -67,12 +67,6 @@ public:
         return find(stripe, key, h).flight != nullptr;
     }
 
-    /// Whether an invalidation has overtaken the flight, which may have ended.
-    bool is_doomed(const Flight& flight) {
-        const std::lock_guard lock(stripe_of(flight.hash).mutex);
-        return flight.ticket ? flight.ticket->doomed() : flight.was_doomed;
-    }
-
     /// Waits for a flight that is led to end, by `clock` no longer than until `deadline`; whether
     /// it did. Throws ReentrantLoad if it waits for the caller.
     bool await(Flight& flight, const ClockRef& clock, Deadline deadline) {

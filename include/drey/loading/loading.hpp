@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -147,26 +146,13 @@ public:
         return promise;
     }
 
-    /// The values of these keys, which are all different, in their order: those that must be loaded
-    /// by one call of `load_all(keys)`, which returns an outcome for each. What others are loading
-    /// is waited for after that. Throws what the loader throws, if there is a key without a stale
-    /// value to serve, once all that was begun has ended.
-    template <class LoadAll>
-    std::vector<std::optional<V>> get_many(std::span<const K> keys, LoadAll&& load_all,
-                                           LoaderRef<K, V>& load_one, const LoadOptions& call) {
-        detail::check(call);
-        Batch batch(*this, keys, load_one, call);
-        batch.load(load_all);
-        return batch.take();
-    }
-
     /// The values of these keys, which are all different, in their order. What is missing and
     /// nobody is loading is loaded by one call of `load_all(keys)`, which returns an outcome for
     /// each; what others are loading is waited for after that, and loaded by `load_one` if it comes
     /// to nothing. Timeouts bound that wait only. Throws what the loaders throw.
-    template <class LoadAll, class LoadOne>
+    template <class LoadAll>
     std::vector<std::optional<V>> get_many(std::span<const K> keys, LoadAll&& load_all,
-                                           LoadOne&& load_one, const LoadOptions& options) {
+                                           LoaderRef<K, V>& load_one, const LoadOptions& options) {
         detail::check(options);
         const LoadPlan plan(options, settings_.options);
         Batch<K, V, Backend> batch(backend_, control_, keys, plan);
@@ -174,9 +160,8 @@ public:
         stale_serves_.fetch_add(batch.stale_serves(), std::memory_order_relaxed);
         auto& values = batch.values();
         for (const std::size_t i : batch.others()) {
-            LoaderOf<K, V, LoadOne> loader(load_one);
             const auto use = [&]<class T>(T&& value) { values[i].emplace(std::forward<T>(value)); };
-            get(keys[i], loader, options, UseRef<V>(use));
+            get(keys[i], load_one, options, UseRef<V>(use));
         }
         return std::move(values);
     }
@@ -258,6 +243,8 @@ private:
         /// Starts a load in the background, unless there is one. Only if it may leave.
         void start(const Looked& looked) {
             const Hash h = attempt_->hash();
+            if (all_.control_.flights().contains(*key_, h)) return;
+            own();
             const FlightPtr flight =
                 all_.control_.flights().start(*key_, h, [&] { return make_owning(looked); });
             if (flight == nullptr) return;
@@ -267,41 +254,40 @@ private:
 
     private:
         enum class Answer { value, absent, again };
-        static constexpr std::int64_t no_time = std::numeric_limits<std::int64_t>::min();
 
         Answer try_once(Looked& looked) {
             const Hash h = attempt_->hash();
             const bool has_stale = looked.has_stale(plan_);
-            const Ttl patience = may_leave_ ? plan_.patience(has_stale) : never;
-            const bool leaves_at_once = has_stale && patience.nanoseconds() == 0;
+            const Ttl patience = plan_.patience(has_stale);
+            const bool leaves_at_once = may_leave_ && has_stale && patience.nanoseconds() == 0;
             if (has_stale && (leaves_at_once || plan_.serves_on_error()) && all_.control_.rests(h))
                 return serve_stale(looked);
             if (leaves_at_once) {
                 start(looked);
                 return serve_stale(looked);
             }
-            if (patience != never && began_ == no_time) began_ = all_.settings_.clock.now();
-            const Deadline deadline =
-                patience == never ? no_deadline : deadline_after(began_, patience.nanoseconds());
-            const Boarding boarding = all_.control_.flights().board(*key_, h, [&] {
-                return deadline == no_deadline ? make_own(looked) : make_owning(looked);
-            });
+            const Deadline deadline = deadline_of(patience);
+            const bool must_end = deadline == no_deadline || InBackground::here();
+            const bool stays = must_end || !may_leave_;
+            if (!stays) own();
+            const Boarding boarding = all_.control_.flights().board(
+                *key_, h, [&] { return stays ? make_own(looked) : make_owning(looked); });
             Flight& flight = *boarding.flight;
             if (boarding.is_new) {
-                if (deadline == no_deadline) return lead(flight, looked, has_stale);
+                if (stays) return lead(flight, looked, has_stale);
                 all_.control_.launch(boarding.flight, executor_);
-            } else if (deadline == no_deadline && flight.claim()) {
+            } else if (must_end && flight.claim()) {
                 all_.control_.run(flight);  // rather than wait for an executor
             }
             const bool landed =
                 all_.control_.flights().await(flight, all_.settings_.clock, deadline);
-            if (!landed) {
-                if (has_stale && all_.control_.flights().is_doomed(flight)) return Answer::again;
-                count(all_.timeouts_);
-                if (has_stale) return serve_stale(looked);
-                throw LoadTimeout();
-            }
-            return share(flight, boarding, looked, has_stale);
+            if (landed) return share(flight, boarding, looked, has_stale);
+            // What was invalidated meanwhile is not served: the call goes on as if it had found
+            // nothing.
+            if (has_stale && all_.control_.flights().is_doomed(flight)) return Answer::again;
+            count(all_.timeouts_);
+            if (has_stale) return serve_stale(looked);
+            throw LoadTimeout();
         }
 
         /// Runs the loader here.
@@ -318,7 +304,9 @@ private:
                 if (flight.value && !has_passengers) use_(std::move(*flight.value));
             }
             if (flight.has_value) return Answer::value;
-            return loader_.may_be_absent ? Answer::absent : Answer::again;
+            if (loader_.may_be_absent) return Answer::absent;
+            take_key_back(flight);
+            return Answer::again;
         }
 
         /// What a flight brought that ran elsewhere.
@@ -329,7 +317,11 @@ private:
                 return Answer::again;
             }
             if (flight.error) return serve_instead(flight, looked, has_stale);
-            if (!flight.is_shared) return Answer::again;
+            if (!flight.is_shared) {
+                // If the cache does not have it either, the next load must show it here.
+                if (boarding.is_new) may_leave_ = false;
+                return Answer::again;
+            }
             if constexpr (Control::has_others) {
                 if (Control::is_doubtful(boarding) && all_.backend_.can_look_again(*attempt_))
                     return all_.backend_.look_again(*attempt_, use_) ? Answer::value
@@ -366,7 +358,23 @@ private:
         }
 
         auto load_of(Flight& flight) {
-            return [&] { return loader_.load(flight.key); };
+            // A loader that was moved out of the call is where it was moved to.
+            return [&] { return owned_ ? owned_->load(flight.key) : loader_.load(flight.key); };
+        }
+
+        /// How long to wait for loads, all in all.
+        Deadline deadline_of(Ttl patience) {
+            if (patience == never) return no_deadline;
+            if (!began_) began_ = all_.settings_.clock.now();
+            return deadline_after(*began_, patience.nanoseconds());
+        }
+
+        /// Makes what `make_owning` needs: copies are made outside the lock.
+        void own() {
+            if constexpr (std::is_copy_constructible_v<K>) {
+                if (!owned_) owned_ = loader_.own();
+                spare_key_.emplace(std::as_const(*key_));
+            }
         }
 
         FlightPtr make_own(const Looked& looked) {
@@ -374,8 +382,7 @@ private:
         }
         FlightPtr make_owning(const Looked& looked) {
             if constexpr (std::is_copy_constructible_v<K>) {
-                if (!owned_) owned_ = loader_.own();
-                return all_.control_.make(K(std::as_const(*key_)), *std::move(attempt_), looked,
+                return all_.control_.make(*std::move(spare_key_), *std::move(attempt_), looked,
                                           plan_, owned_);
             } else {
                 return make_own(looked);  // not called: such a loader cannot be owned
@@ -397,8 +404,9 @@ private:
         const LoadPlan plan_;
         const Executor& executor_;
         std::shared_ptr<OwnedLoader<K, V>> owned_;  // once it has been taken from the caller
+        std::optional<K> spare_key_;                // for a flight that may leave
         bool may_leave_;
-        std::int64_t began_ = no_time;  // to wait, if there is an end to that
+        std::optional<std::int64_t> began_;  // when it first had to wait no longer than some time
     };
 
     static void count(std::atomic<std::uint64_t>& counter) noexcept {

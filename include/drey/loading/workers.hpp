@@ -12,6 +12,22 @@
 
 namespace drey {
 
+/// While it lives, the calling thread runs a load in the background. What that load needs it must
+/// not have run there too, and wait: all the threads that could might be waiting so.
+class InBackground {
+public:
+    InBackground() noexcept : outer_(std::exchange(here_, true)) {}
+    InBackground(const InBackground&) = delete;
+    InBackground& operator=(const InBackground&) = delete;
+    ~InBackground() { here_ = outer_; }
+
+    static bool here() noexcept { return here_; }
+
+private:
+    static inline thread_local bool here_ = false;
+    const bool outer_;
+};
+
 /// Threads that run tasks, in the order in which they came: one is started for a task that finds
 /// none idle, up to a limit, and stays. Loads wait for databases, so more threads than processors
 /// make sense. Thread-safe, but for destruction.
