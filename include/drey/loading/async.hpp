@@ -95,13 +95,27 @@ public:
     }
 
 private:
+    /// What follows, to be run once: at the latest when an executor drops it.
+    struct Follow {
+        explicit Follow(std::function<void()> what) : then(std::move(what)) {}
+        Follow(const Follow&) = delete;
+        Follow& operator=(const Follow&) = delete;
+        ~Follow() { run(); }
+        void run() {
+            if (const auto once = std::exchange(then, nullptr)) once();
+        }
+
+        std::function<void()> then;
+    };
+
+    /// Not on the thread that happened to load, which has other things to do, unless the executor
+    /// leaves no other.
     void go_on(std::function<void()> then) noexcept {
-        // Not on the thread that happened to load: it has other things to do. An executor that
-        // refuses leaves no other.
+        const auto follow = std::make_shared<Follow>(std::move(then));
         try {
-            executor_(then);
+            executor_([follow] { follow->run(); });
         } catch (...) {
-            then();
+            follow->run();
         }
     }
 

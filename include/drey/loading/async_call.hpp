@@ -81,8 +81,9 @@ public:
         const bool leaves_at_once = has_stale && patience.nanoseconds() == 0;
         if (has_stale && (leaves_at_once || plan_.serves_on_error()) && shared_.control.rests(h))
             return serve(std::move(looked.stale));
+        K spare_key(std::as_const(key_));  // not under the lock, as copies may be anything
         const auto make = [&] {
-            return shared_.control.make(K(std::as_const(key_)), std::move(attempt), looked, plan_,
+            return shared_.control.make(std::move(spare_key), std::move(attempt), looked, plan_,
                                         loader_);
         };
         if (leaves_at_once) {
