@@ -111,11 +111,13 @@ private:
     /// Not on the thread that happened to load, which has other things to do, unless the executor
     /// leaves no other.
     void go_on(std::function<void()> then) noexcept {
-        const auto follow = std::make_shared<Follow>(std::move(then));
+        std::shared_ptr<Follow> follow;
         try {
+            follow = std::make_shared<Follow>(then);
             executor_([follow] { follow->run(); });
         } catch (...) {
-            follow->run();
+            if (follow) return follow->run();
+            then();
         }
     }
 

@@ -112,12 +112,12 @@ public:
     }
 
     void landed() noexcept override {
-        const auto [boarding, stale] = now();
-        const Flight& flight = *boarding.flight;
+        auto [boarding, stale] = now();
+        Flight& flight = *boarding.flight;
         if (flight.error) {
-            if (stale && plan_.serves_on_error() && !flight.was_abandoned && !flight.was_doomed &&
-                flight.untouched != false)
-                return serve(stale);
+            if (stale && plan_.serves_on_error() && !flight.was_abandoned &&
+                shared_.control.may_serve(flight, stale))
+                return serve(std::move(stale));
             promise_->complete(std::nullopt, flight.error);
         } else if (Control::is_doubtful(boarding) || !(flight.value || may_be_absent_)) {
             begin();

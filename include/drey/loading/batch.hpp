@@ -130,7 +130,7 @@ private:
                 } else if (flight.value) {
                     values_[mine.index] = std::move(flight.value);
                 }
-            } else if (mine.stale && !flight.was_doomed && flight.untouched != false) {
+            } else if (mine.stale && control_.may_serve(flight, mine.stale)) {
                 serve(mine.index, mine.stale);
             } else {
                 is_excused = false;

@@ -63,6 +63,28 @@ public:
         return rests_.contains(h, [&] { return clock_.now(); });
     }
 
+    /// Whether a stale value that was found before the flight may be served though the flight has
+    /// failed or takes too long: not if the key was invalidated meanwhile. Where others than this
+    /// process may have done that, one more look says so, and what it finds is what is served;
+    /// if it cannot say either, nobody knows better than the caller.
+    bool may_serve(Flight& flight, std::optional<V>& stale) noexcept {
+        if (flights_.is_doomed(flight)) return false;
+        if constexpr (has_others) {
+            try {
+                typename Backend::Attempt attempt(backend_, std::as_const(flight.key));
+                Looked<V> now;
+                const auto use = [&]<class T>(T&& value) { stale.emplace(std::forward<T>(value)); };
+                look(backend_, std::as_const(flight.key), attempt, now, use);
+                if (now.found == Found::stale) stale = std::move(now.stale);
+                return now.found == Found::hit || now.found == Found::stale ||
+                       now.found == Found::failed;
+            } catch (...) {
+                return false;
+            }
+        }
+        return true;
+    }
+
     /// Whether another process may have invalidated the key after the flight had its value and
     /// before the passenger asked. Where nobody knows, as when the server is down, what one
     /// load per process brings is good for all: it is then that the database needs it most.

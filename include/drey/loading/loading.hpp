@@ -336,8 +336,9 @@ private:
 
         /// After a load that threw.
         Answer serve_instead(Flight& flight, Looked& looked, bool has_stale) {
-            if (has_stale && plan_.serves_on_error() && !flight.was_doomed &&
-                flight.untouched != false && serve_stale(looked) == Answer::value)
+            if (has_stale && plan_.serves_on_error() &&
+                all_.control_.may_serve(flight, looked.stale) &&
+                serve_stale(looked) == Answer::value)
                 return Answer::value;
             std::rethrow_exception(flight.error);
         }
