@@ -110,7 +110,7 @@ public:
         if (start > 1) act(Event::second);
         point();
         left_ = 0;
-        while (!queue_.empty()) act(Event::run);
+        while (!queue_.empty() && agrees_) act(Event::run);
         const drey::Stats stats = cache_.stats();
         agree(stats.loads == loads_ && stats.load_failures == failures_);
         agree(stats.dropped_loads == dropped_ && stats.stale_serves == stale_serves_);
@@ -228,6 +228,7 @@ private:
 
     void run() {
         const FlightPtr flight = queue_.front();
+        if (tasks_.empty()) return agree(false);
         const auto task = tasks_.front();
         queue_.pop_front();
         tasks_.pop_front();
@@ -239,6 +240,7 @@ private:
 
     void drop() {
         const FlightPtr flight = queue_.front();
+        if (tasks_.empty()) return agree(false);
         if (flight->state == Flight::queued) flight->state = Flight::ended;
         queue_.pop_front();
         tasks_.pop_front();
