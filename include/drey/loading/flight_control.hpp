@@ -341,7 +341,11 @@ private:
     void abandon(Flight& flight) noexcept {
         flight.loader.reset();
         flight.was_abandoned = true;
-        flight.error = std::make_exception_ptr(LoadAbandoned());
+        try {
+            flight.error = std::make_exception_ptr(LoadAbandoned());
+        } catch (...) {  // its text needs memory
+            flight.error = std::current_exception();
+        }
         flights_.land(flight);
         one_less_leaves();
     }
