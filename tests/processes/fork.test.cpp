@@ -2,9 +2,11 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <latch>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -171,4 +173,28 @@ TEST_CASE("in a child, loads that its parent's threads waited for keep nobody fr
                             return sum == 2 ? 0 : 1;
                         }) == 0);
           }) == 2);
+}
+
+TEST_CASE("a child has threads of its own to load in the background") {
+    using namespace std::chrono_literals;
+    auto cache = std::make_unique<drey::Cache<int, int, drey::Fifo>>(
+        drey::MemoryOptions<int, int>{.capacity = 10});
+    const auto load = [&](int key) {
+        std::atomic<int> got{0};
+        cache->async_get_or_load(key, [](int k) { return k + 1; }, {.hard_timeout = 1h})
+            .then([&](drey::LoadResult<int> result) {
+                got = std::move(result).get();
+                got.notify_one();
+            });
+        got.wait(0);
+        return got.load();
+    };
+    CHECK(load(1) == 2);  // now there are threads
+    if (!DREY_THREAD_SANITIZER)
+        CHECK(in_child([&] {
+                  const bool is_right = load(1) == 2 && load(2) == 3;
+                  cache.reset();
+                  return is_right ? 0 : 1;
+              }) == 0);
+    CHECK(load(3) == 4);
 }

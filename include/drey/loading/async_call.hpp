@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "drey/clock.hpp"
+#include "drey/detail/per_process.hpp"
 #include "drey/error.hpp"
 #include "drey/loading/alarms.hpp"
 #include "drey/loading/async.hpp"
@@ -43,7 +44,7 @@ public:
         Backend& backend;
         Control& control;
         const ClockRef& clock;
-        Alarms& alarms;
+        detail::PerProcess<Alarms>& alarms;
         std::atomic<std::uint64_t>& stale_serves;
         std::atomic<std::uint64_t>& refreshes;
         std::atomic<std::uint64_t>& timeouts;
@@ -102,10 +103,11 @@ public:
         }
         if (patience != never) {
             if (began_ == no_time) began_ = shared_.clock.now();
-            shared_.alarms.set(deadline_after(began_, patience.nanoseconds()),
-                               [weak = this->weak_from_this(), flight] {
-                                   if (const auto call = weak.lock()) call->time_is_over(*flight);
-                               });
+            shared_.alarms.get(shared_.clock)
+                .set(deadline_after(began_, patience.nanoseconds()),
+                     [weak = this->weak_from_this(), flight] {
+                         if (const auto call = weak.lock()) call->time_is_over(*flight);
+                     });
         }
         if (!shared_.control.flights().wait(*flight, this->shared_from_this())) return landed();
         if (boarding.is_new) fly(flight);

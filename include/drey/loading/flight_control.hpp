@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "drey/clock.hpp"
+#include "drey/detail/per_process.hpp"
 #include "drey/error.hpp"
 #include "drey/loading/flight.hpp"
 #include "drey/loading/flights.hpp"
@@ -154,7 +155,7 @@ public:
     Executor executor(const Executor& own, bool runs_here) {
         if (own) return own;
         if (runs_here) return [](const std::function<void()>& task) { task(); };
-        return [this](std::function<void()> task) { workers_.run(std::move(task)); };
+        return [this](std::function<void()> task) { workers_.get().run(std::move(task)); };
     }
 
     // ---- the parts of a flight, for who flies many at once --------------------------------------
@@ -246,7 +247,7 @@ public:
             if (executor) {
                 executor([task] { task->run(); });
             } else {
-                workers_.run([task] { task->run(); });
+                workers_.get().run([task] { task->run(); });
             }
         } catch (...) {
             if (flight->claim()) abandon(*flight);
@@ -365,7 +366,7 @@ private:
     std::mutex left_mutex_;
     std::condition_variable left_changed_;
     std::size_t left_ = 0;  // flights that may outlive their calls, and have not ended
-    Workers workers_;
+    detail::PerProcess<Workers> workers_;
 };
 
 }  // namespace drey

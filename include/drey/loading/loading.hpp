@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "drey/clock.hpp"
+#include "drey/detail/per_process.hpp"
 #include "drey/error.hpp"
 #include "drey/hash.hpp"
 #include "drey/loading/alarms.hpp"
@@ -87,7 +88,9 @@ public:
         : backend_(backend), settings_(settings), control_(backend, settings.clock) {}
     Loading(const Loading&) = delete;
     Loading& operator=(const Loading&) = delete;
-    ~Loading() { alarms_.stop(); }  // before what they ring for
+    ~Loading() {
+        if (Alarms* const alarms = alarms_.find()) alarms->stop();  // before what they ring for
+    }
 
     /// Calls `use(value)` with the key's value; on a miss, with what the loader brings. False if
     /// there is no such row. `make_key()` gives a K to keep. Throws what the loader throws,
@@ -441,7 +444,7 @@ private:
     Backend& backend_;
     const LoadSettings& settings_;
     std::atomic<std::uint64_t> stale_serves_{0}, refreshes_{0}, timeouts_{0}, draws_{0};
-    Alarms alarms_{settings_.clock};
+    detail::PerProcess<Alarms> alarms_;
     Control control_;
     const typename AsyncCall<K, V, Backend>::Shared shared_{
         backend_, control_, settings_.clock, alarms_, stale_serves_, refreshes_, timeouts_};
