@@ -292,7 +292,8 @@ public:
     /// range of pairs of key and value, which may lack keys that have no row, or a range of one
     /// value or optional for each key. Keys may occur twice. A loader that throws is everybody's
     /// error who waits for one of its keys; stale values are served instead if all of them have
-    /// one. Timeouts do not apply to the batch loader, which runs in the call.
+    /// one. Timeouts do not apply to the batch loader, which runs in the call; but it is copied if
+    /// by LoadOptions a key that others loaded in vain is to be loaded in the background.
     template <std::ranges::input_range Keys, class BatchLoader>
     std::vector<std::optional<V>> get_or_load_many(const Keys& keys, BatchLoader&& batch_loader,
                                                    const LoadOptions& options = {}) {

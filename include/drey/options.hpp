@@ -50,7 +50,8 @@ struct LoadOptions {
     std::optional<Ttl> soft_timeout = {};
 
     /// (*) How long a call waits for a load at most; then, if no stale value is at hand, it throws
-    /// LoadTimeout. The load goes on, and what it brings is stored. As long as it takes.
+    /// LoadTimeout. The load goes on, and what it brings is stored. As long as it takes. A load
+    /// that runs in the background itself runs what else it needs, however long that takes.
     std::optional<Ttl> hard_timeout = {};
 
     /// How long it is remembered that there is no such row. Not at all.
