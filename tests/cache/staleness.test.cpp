@@ -383,7 +383,7 @@ TEST_CASE("the last look before a load finds fresh values and absences, a refres
     };
     const drey::Stats before = f.store.stats();
     CHECK(prepare(1, LoadFor::miss) == Found::hit);
-    CHECK(prepare(2, LoadFor::miss) == Found::miss);
+    CHECK(prepare(2, LoadFor::miss) == Found::stale);
     CHECK(prepare(3, LoadFor::miss) == Found::absent);
     CHECK(prepare(4, LoadFor::miss) == Found::miss);
     for (int key = 1; key <= 4; ++key) CHECK(prepare(key, LoadFor::refresh) == Found::miss);

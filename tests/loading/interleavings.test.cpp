@@ -73,7 +73,7 @@ class World {
         bool replaces;  // there was one, fresh or stale, when it was begun
         bool doomed = false;
         enum { queued, aloft, ended } state = queued;
-        bool ran = false, threw = false;
+        bool ran = false, threw = false, found_nothing = false;
         int result = 0;
     };
     using FlightPtr = std::shared_ptr<Flight>;
@@ -211,7 +211,7 @@ private:
             end(*flight);
             if (!flight->threw) {
                 expected = flight->result;
-            } else if (is_stale && !flight->doomed) {
+            } else if (is_stale && !flight->doomed && !flight->found_nothing) {
                 expected = looked->value;
                 ++stale_serves_;
             } else {
@@ -249,6 +249,7 @@ private:
     void begin(const FlightPtr& flight) {
         flight->state = Flight::aloft;
         if (flight->misses && is_fresh()) flight->result = value_->value;
+        flight->found_nothing = flight->misses && !is_there();
         in_the_air_.push_back(flight.get());
     }
 

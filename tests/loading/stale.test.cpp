@@ -1,6 +1,10 @@
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -227,6 +231,51 @@ TEST_CASE("an invalidation wins over a load, wherever it runs, and nothing old i
                 CHECK(f.get() == left.value_or(3));
                 CHECK(f.stats().stale_serves == (how == 0 || how == 5 ? 1u : 0u));
             }
+}
+
+namespace {
+
+/// Text that does something when a key is made of it: after the first look, before the load.
+struct Text {
+    std::function<void()>* when_made;
+    int* asked;
+    operator std::string_view() const {
+        if (++*asked == 2) (*when_made)();
+        return the_key;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("what is erased after a call found it stale, and before it loads, is not served either",
+          "[concurrent]") {
+    Fixture f(stale());
+    f.be_stale();
+    int asked = 0;
+    std::function<void()> erase = [&] { f.cache->erase(the_key); };
+    SECTION("when the loader throws") {
+        f.is_broken = true;
+        CHECK_THROWS_AS(f.cache->get_or_load(Text{&erase, &asked}, f.surely(),
+                                             {.serve_stale = ServeStale::on_error}),
+                        Broken);
+    }
+    SECTION("when it takes too long") {
+        std::thread runner;
+        support::Gate begun;
+        f.background.after_taking = [&] {
+            runner = std::thread([&] { f.background.run(); });
+            begun.wait();
+        };
+        f.during = [&] {
+            f.clock.advance(1s);
+            begun.open();
+            for (int i = 0; i < 1000; ++i) std::this_thread::yield();
+        };
+        CHECK(f.cache->get_or_load(Text{&erase, &asked}, f.surely(), {.soft_timeout = 1s}) == 2);
+        runner.join();
+    }
+    CHECK(asked == 2);
+    CHECK(f.stats().stale_serves == 0);
 }
 
 TEST_CASE("refresh loads in the background, and what is there stays in use") {

@@ -84,7 +84,7 @@ public:
     bool is_shared = shares_value;  // whether passengers may use `value`; if not, they ask again
     bool has_value = false;         // there is a row, whether its value is here or in the cache
     bool has_loaded = false;        // the value is the loader's, not what a last look found
-    bool was_doomed = false;
+    bool was_doomed = false;        // what was stale before it is not to be served after it
     bool was_abandoned = false;     // nobody ran the loader
     std::optional<bool> untouched;  // whether others left the key alone, if that is known
     std::exception_ptr error;

@@ -177,7 +177,10 @@ public:
                                              flight.attempt, flight.why, take);
         if (found == Found::hit || found == Found::absent) return false;
         flight.has_loaded = true;
-        flights_.enter(flight, Stage::loading);
+        // In this process a stale value that is gone was invalidated before the ticket was taken,
+        // if it was not evicted; others are told of by the verdict.
+        const bool is_gone = !has_others && flight.why == LoadFor::miss && found != Found::stale;
+        flights_.take_off(flight, is_gone);
         return true;
     }
 

@@ -67,6 +67,12 @@ public:
         return find(stripe, key, h).flight != nullptr;
     }
 
+    /// Whether the key was invalidated since a call found it stale and boarded the flight.
+    bool is_doomed(const Flight& flight) {
+        const std::lock_guard lock(stripe_of(flight.hash).mutex);
+        return flight.was_doomed || (flight.ticket && flight.ticket->doomed());
+    }
+
     /// Waits for a flight that is led to end, by `clock` no longer than until `deadline`; whether
     /// it did. Throws ReentrantLoad if it waits for the caller.
     bool await(Flight& flight, const ClockRef& clock, Deadline deadline) {
@@ -92,10 +98,11 @@ public:
         return true;
     }
 
-    /// Whether the key was invalidated since the flight was made.
-    bool is_doomed(Flight& flight) {
+    /// The loader is about to run; `is_gone`: what calls may have found stale before is not there.
+    void take_off(Flight& flight, bool is_gone) {
         const std::lock_guard lock(stripe_of(flight.hash).mutex);
-        return flight.ticket ? flight.ticket->doomed() : flight.was_doomed;
+        flight.stage = Stage::loading;
+        flight.was_doomed = is_gone;
     }
 
     void enter(Flight& flight, Stage stage) {
@@ -124,7 +131,7 @@ public:
         {
             const std::lock_guard lock(stripe.mutex);
             has_passengers = flight.has_passengers;
-            flight.was_doomed = flight.ticket->doomed();
+            flight.was_doomed |= flight.ticket->doomed();
             flight.ticket.reset();
             const auto [first, last] = stripe.flights.equal_range(flight.hash);
             for (auto at = first; at != last; ++at)

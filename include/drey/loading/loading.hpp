@@ -65,7 +65,8 @@ struct LoadSettings {
 ///  - look(key, attempt, use): the first look; see Reading,
 ///  - LoadTicket(backend, hash): the right to fill, which an invalidation dooms,
 ///  - prepare(ticket, key, attempt, why, use): a last look before the loader runs, and whatever the
-///    backend needs of the others who may be loading the key,
+///    backend needs of the others who may be loading the key; says stale if there is such a value,
+///    unless it has a verdict,
 ///  - fill(ticket, key, value, terms, attempt), fill_absent(ticket, key, terms, attempt), or else
 ///    give_up(ticket, attempt),
 ///  - equal(key, key),

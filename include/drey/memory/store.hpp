@@ -256,12 +256,11 @@ public:
     }
 
     /// Whether another load has stored something since the look-up that missed: a value, with which
-    /// it calls `use(value)`, or an absence.
+    /// it calls `use(value)`, or an absence. Else whether there is a stale value.
     template <class Use>
     Found prepare(const LoadTicket&, const K& key, const Attempt& attempt, LoadFor why, Use&& use) {
         if (why == LoadFor::refresh) return Found::miss;
-        const Found found = peek(key, attempt.hash(), std::forward<Use>(use));
-        return found == Found::stale ? Found::miss : found;
+        return peek(key, attempt.hash(), std::forward<Use>(use));
     }
 
     void give_up(const LoadTicket&, const Attempt&) noexcept {}
