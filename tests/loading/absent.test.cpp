@@ -1,7 +1,6 @@
 #include <functional>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <thread>
 
 #include "loading/fixture.hpp"
@@ -12,6 +11,7 @@ using drey::Found;
 using loading::Background;
 using loading::Fixture;
 using loading::stale;
+using loading::Text;
 using loading::the_key;
 using namespace std::chrono_literals;
 
@@ -131,20 +131,6 @@ TEST_CASE("a load that may find nothing gives its value to all who wait for it")
     CHECK(f.find({.hard_timeout = 1h}) == 2);
     CHECK(f.loads == 1);
 }
-
-namespace {
-
-/// Text that does something when a key is made of it: after the first look, before the load.
-struct Text {
-    std::function<void()>* when_made;
-    int* asked;
-    operator std::string_view() const {
-        if (++*asked == 2) (*when_made)();
-        return the_key;
-    }
-};
-
-}  // namespace
 
 TEST_CASE("who must have a value loads though the row was said to be gone a moment ago") {
     Fixture f({.negative_ttl = 1h});

@@ -9,6 +9,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "drey/cache.hpp"
@@ -79,6 +80,17 @@ private:
 
 /// A key whose text is on the heap, so that one that was moved from is seen to be another.
 inline const std::string the_key(64, 'k');
+
+/// The key as text that does something when a key is made of it: after the first look at the cache,
+/// before the load. To be asked for once.
+struct Text {
+    std::function<void()>* when_made;
+    int* asked;
+    operator std::string_view() const {
+        if (++*asked == 2) (*when_made)();
+        return the_key;
+    }
+};
 
 /// A cache before a database of one row, for one thread: what others do meanwhile, `during` does.
 struct Fixture {

@@ -7,7 +7,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -22,6 +21,7 @@
 
 using drey::Found;
 using loading::Broken;
+using loading::Text;
 using loading::the_key;
 using namespace std::chrono_literals;
 
@@ -52,16 +52,6 @@ enum class Event { get, get_or_stale, refresh, run, drop, erase, clear, put, sec
 constexpr std::array names{
     "get", "get or stale on error", "refresh", "run", "drop", "erase", "clear",
     "put", "a second passes"};
-
-/// Text that does something when a key is made of it: after the first look.
-struct Text {
-    std::function<void()>* when_made;
-    int* asked;
-    operator std::string_view() const {
-        if (++*asked == 2) (*when_made)();
-        return the_key;
-    }
-};
 
 /// A cache and what should be in it. A value is fresh for a second, then stale for two; a loader
 /// that threw is left alone for one.

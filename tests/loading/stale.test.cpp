@@ -4,7 +4,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -21,6 +20,7 @@ using loading::Background;
 using loading::Broken;
 using loading::Fixture;
 using loading::stale;
+using loading::Text;
 using loading::the_key;
 using namespace std::chrono_literals;
 
@@ -232,20 +232,6 @@ TEST_CASE("an invalidation wins over a load, wherever it runs, and nothing old i
                 CHECK(f.stats().stale_serves == (how == 0 || how == 5 ? 1u : 0u));
             }
 }
-
-namespace {
-
-/// Text that does something when a key is made of it: after the first look, before the load.
-struct Text {
-    std::function<void()>* when_made;
-    int* asked;
-    operator std::string_view() const {
-        if (++*asked == 2) (*when_made)();
-        return the_key;
-    }
-};
-
-}  // namespace
 
 TEST_CASE("what is erased after a call found it stale, and before it loads, is not served either",
           "[concurrent]") {
