@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <iosfwd>
 #include <optional>
 #include <ranges>
 #include <span>
@@ -18,10 +19,12 @@
 #include <vector>
 
 #include "drey/backend/memory.hpp"
+#include "drey/codec/raw.hpp"
 #include "drey/hash.hpp"
 #include "drey/loading/batch_loader.hpp"
 #include "drey/loading/loading.hpp"
 #include "drey/lookup.hpp"
+#include "drey/memory/snapshot.hpp"
 #include "drey/options.hpp"
 #include "drey/stats.hpp"
 
@@ -343,6 +346,45 @@ public:
     template <class Loader>
     void refresh(K key, Loader&& loader, const LoadOptions& options = {}) {
         loading_.refresh(std::move(key), std::forward<Loader>(loader), options);
+    }
+
+    // ---- a cache that starts warm --------------------------------------------------------------
+
+    /// Writes all entries that have not expired to `out`, a binary stream: keys and values as
+    /// `Codec` encodes them (keys as Raw does if it is a codec of the values alone), how long they
+    /// have left, also stale values and absences, and in which order the policy holds them. Returns
+    /// how many. Flushes. Other calls go on: what they write meanwhile may be in it or not.
+    ///
+    /// Throws SnapshotError if the stream fails, and what the codec throws; what was written until
+    /// then is refused by `restore`. So write to a new file, and rename it when this has returned.
+    ///
+    /// Copies 16 bytes an entry, those of a shard under its lock. The format is in
+    /// codec/snapshot_format.hpp.
+    template <class Codec = Raw, class KeyCodec = detail::KeyCodecFor<Codec, K>>
+    std::size_t snapshot(std::ostream& out, const SnapshotOptions& options = {}) const {
+        static_assert(is_in_process,
+                      "drey: this backend has no snapshot, which would fetch everything there is");
+        return detail::write_snapshot<K, V, Codec, KeyCodec>(backend_, out, options);
+    }
+
+    /// Stores what `snapshot` wrote, up to the end of the stream. Returns how many entries that
+    /// stored. An entry of the cache that has not expired stays, stale values and absences too: it
+    /// is newer than the file. So are what is being loaded, and what is erased from now on; but
+    /// what was erased since the snapshot comes back.
+    ///
+    /// Entries have the time left that they had when the snapshot was made, whatever this cache's
+    /// own TTL; see `.count_time_between`. A cache of the same capacity and policy with one shard
+    /// evicts them in the order in which the other would have, except what the policy says is lost;
+    /// one that is smaller evicts them as they come.
+    ///
+    /// Throws SnapshotError, whose `fault()` says why, if the file is not what this codec wrote
+    /// under this schema, whole and unchanged, and what the codec throws; then nothing was stored.
+    /// Everything is read and decoded before, so for a while it is there twice. If memory or the
+    /// weigher fail after that, some entries have been stored.
+    template <class Codec = Raw, class KeyCodec = detail::KeyCodecFor<Codec, K>>
+    std::size_t restore(std::istream& in, const SnapshotOptions& options = {}) {
+        static_assert(is_in_process, "drey: this backend has no restore: its server keeps entries");
+        return detail::restore_snapshot<K, V, Codec, KeyCodec>(backend_, in, options);
     }
 
     // ---- the whole -----------------------------------------------------------------------------

@@ -38,6 +38,58 @@ public:
     LoadAbandoned() : std::runtime_error("drey::LoadAbandoned: the load was never begun") {}
 };
 
+/// Why a snapshot could not be written or restored.
+enum class SnapshotFault {
+    unwritable,     ///< the stream took no more: a full disk, perhaps
+    unreadable,     ///< the stream could not be opened or failed
+    foreign,        ///< something else than a snapshot
+    truncated,      ///< it ends early
+    corrupt,        ///< it is not what was written
+    trailing,       ///< something follows it
+    other_version,  ///< a drey of another version wrote it, and this one cannot read it
+    other_codec,    ///< another codec wrote keys or values
+    other_schema,   ///< it was written under another schema
+    undecodable,    ///< the codec refused a key or a value: a change without a new schema
+};
+
+/// A snapshot could not be written, or not be restored: then the cache is as it was.
+class SnapshotError : public std::runtime_error {
+public:
+    explicit SnapshotError(SnapshotFault fault)
+        : std::runtime_error(std::string("drey::SnapshotError: ") + text(fault)), fault_(fault) {}
+
+    SnapshotFault fault() const noexcept { return fault_; }
+
+private:
+    static const char* text(SnapshotFault fault) noexcept {
+        switch (fault) {
+            case SnapshotFault::unwritable:
+                return "the stream could not be written to";
+            case SnapshotFault::unreadable:
+                return "the stream could not be read";
+            case SnapshotFault::foreign:
+                return "this is not a snapshot";
+            case SnapshotFault::truncated:
+                return "the snapshot ends early";
+            case SnapshotFault::corrupt:
+                return "the snapshot is corrupt: its checksum or a field is wrong";
+            case SnapshotFault::trailing:
+                return "something follows the snapshot";
+            case SnapshotFault::other_version:
+                return "a drey of another version wrote the snapshot";
+            case SnapshotFault::other_codec:
+                return "another codec wrote the snapshot";
+            case SnapshotFault::other_schema:
+                return "the snapshot was written under another schema";
+            case SnapshotFault::undecodable:
+                return "the codec refused a key or a value of the snapshot";
+        }
+        return "unknown";
+    }
+
+    SnapshotFault fault_;
+};
+
 /// What can go wrong between a cache and a server. The values are stable: they index
 /// `Stats::errors`.
 enum class Errc {

@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "drey/clock.hpp"
+#include "drey/detail/unix_time.hpp"
 #include "drey/stats.hpp"
 #include "drey/terms.hpp"
 #include "drey/types.hpp"
@@ -116,6 +117,20 @@ struct PutOptions {
 
     /// How long it may be used after that: see LoadOptions.
     std::optional<Ttl> stale_for = {};
+};
+
+/// How a snapshot is written and restored.
+struct SnapshotOptions {
+    /// What the bytes of keys and values mean; raise it when that changes. A snapshot of another
+    /// schema is refused. Types are compared by nothing else.
+    std::uint32_t schema = 0;
+
+    /// When restoring: whether TTLs have gone on between snapshot and restore. If not, each entry
+    /// has the time left that it had, however long ago that was.
+    bool count_time_between = false;
+
+    /// Where the time between comes from: what all machines share, as far as their clocks agree.
+    ClockRef unix_clock = detail::system_clock();
 };
 
 /// When a write may go ahead.

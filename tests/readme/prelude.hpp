@@ -3,6 +3,7 @@
 #include <drey/drey.hpp>
 
 #include <chrono>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <string_view>

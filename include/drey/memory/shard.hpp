@@ -8,9 +8,12 @@
 #include <cstdint>
 #include <limits>
 #include <mutex>
+#include <optional>
+#include <vector>
 
 #include "drey/clock.hpp"
 #include "drey/detail/tickets.hpp"
+#include "drey/kept.hpp"
 #include "drey/lookup.hpp"
 #include "drey/memory/departures.hpp"
 #include "drey/memory/gate.hpp"
@@ -321,6 +324,57 @@ public:
         // Live under the lock, so not yet withdrawn: who withdraws it will see the hazard.
         guard.protect(state_.table.address(s));
         return {state_.table.address(s), s};
+    }
+
+    /// An entry as it was found once, to be found again.
+    struct Listed {
+        Hash hash;
+        Slot slot;
+        std::uint8_t hits;  // that the policy knows of
+    };
+
+    /// All entries, values or not, in the order in which the policy should see them inserted.
+    /// Copied under the lock, in one go.
+    std::vector<Listed> in_order() const {
+        std::vector<Listed> order;
+        order.reserve(size());
+        const auto add = [&](Slot s, unsigned hits) {
+            constexpr unsigned most = std::numeric_limits<std::uint8_t>::max();
+            order.push_back(
+                {state_.hash_of(s), s, static_cast<std::uint8_t>(std::min(hits, most))});
+        };
+        const Lock lock(mutex_);
+        if (!state_.policy.each_in_order(add))
+            for (Slot s = state_.table.next(0); s != no_slot; s = state_.table.next(s + 1))
+                add(s, 0);
+        return order;
+    }
+
+    /// Finds an entry again, wherever it was moved by being overwritten, and protects it.
+    Found look_again(const Listed& listed, Guard& guard) const {
+        const Hash h = listed.hash;
+        const Lock lock(mutex_);
+        Slot s = listed.slot;
+        if (!state_.table.contains(s) || state_.hash_of(s) != h)
+            s = state_.table.find(h, [&](const Item& item) { return state_.hash_of(item) == h; });
+        if (s == no_slot) return {};
+        guard.protect(state_.table.address(s));
+        return {state_.table.address(s), s, state_.table.is_absence(s, h)};
+    }
+
+    /// What is left of an entry that the caller protects, if anything is.
+    std::optional<Kept> kept(const Found& found, const ClockRef& clock) const {
+        const Deadline deadline = state_.deadlines.at(found.slot);
+        const Note note = state_.notes.at(found.slot);
+        const Deadline fresh_until = std::min(deadline, note.fresh_until);
+        Kept kept{.load_cost = note.load_cost};
+        if (fresh_until == no_deadline) return kept;
+        const std::int64_t now = clock.now();
+        if (deadline <= now) return std::nullopt;
+        kept.fresh_left = std::max<std::int64_t>(fresh_until - now, 0);
+        kept.stale_left =
+            deadline == no_deadline ? no_deadline : deadline - std::max(now, fresh_until);
+        return kept;
     }
 
     // ---- what left, after the lock -------------------------------------------------------------

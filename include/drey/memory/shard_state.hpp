@@ -94,13 +94,14 @@ public:
         return table.find(h, [&](const Item& item) { return context.equal(item.key, key); });
     }
 
-    Hash hash_of(Slot s) const noexcept {
+    Hash hash_of(const Item& item) const noexcept {
         if constexpr (keeps_hash) {
-            return table.at(s).hash;
+            return item.hash;
         } else {
-            return context.hasher(table.at(s).key, context.salt);
+            return context.hasher(item.key, context.salt);
         }
     }
+    Hash hash_of(Slot s) const noexcept { return hash_of(table.at(s)); }
 
     /// Whether the published entry in s, whose hash is h, is a value within its TTL.
     bool is_hit(Slot s, Hash h, std::int64_t now) const noexcept {

@@ -1,15 +1,20 @@
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <thread>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "drey/detail/tickets.hpp"
+#include "drey/kept.hpp"
 #include "drey/lookup.hpp"
 #include "drey/memory/shards.hpp"
 #include "drey/memory/write.hpp"
@@ -278,6 +283,70 @@ public:
         Item item(std::move(key), NoValue{}, h);
         WriteRequest<V> request{.hash = h, .is_absence = true, .ticket = &ticket.ticket()};
         return write(item, request, {.ttl = terms.ttl, .jitter = terms.jitter}) == Written::yes;
+    }
+
+    // ---- snapshots -----------------------------------------------------------------------------
+
+    /// Calls `f(key, value, kept)` for each entry that has not expired, without a lock; the value
+    /// is a null pointer if there is no such row. In the policy's order; shards take turns so that
+    /// what is old in one comes with what is old in the others.
+    template <class F>
+    void each_in_order(F&& f) {
+        std::vector<std::vector<typename Part::Listed>> orders;
+        std::uint64_t rounds = 0;
+        for (Part& shard : shards_) {
+            orders.push_back(shard.in_order());
+            rounds = std::max<std::uint64_t>(rounds, orders.back().size());
+        }
+        for (std::uint64_t round = 0; round < rounds; ++round)
+            for (std::size_t i = 0; i < orders.size(); ++i) {
+                const std::uint64_t size = orders[i].size();
+                const std::uint64_t at = round * size / rounds;
+                if (at == (round + 1) * size / rounds) continue;  // a smaller shard waits
+                Guard guard(readers_);
+                const auto& listed = orders[i][static_cast<std::size_t>(at)];
+                const auto found = shards_[i].look_again(listed, guard);
+                if (found.item == nullptr) continue;
+                std::optional<Kept> kept = shards_[i].kept(found, expiry_.clock());
+                if (!kept) continue;
+                kept->hits = listed.hits;
+                if (found.is_absence) {
+                    f(found.item->key, static_cast<const V*>(nullptr), *kept);
+                } else {
+                    const auto& value = found.item->value.get();
+                    f(found.item->key, std::addressof(value), *kept);
+                }
+            }
+    }
+
+    /// Stores what was kept of a value, or of the news that there is no such row, unless anything
+    /// is known of the key that has not expired; whether it did. Loads in flight go on, and will
+    /// overwrite it: what they bring is newer.
+    bool restore(K&& key, std::optional<V>&& value, const Kept& kept) {
+        const Hash h = hash(std::as_const(key));
+        const LoadTicket ticket(*this, h);  // an erase from now on wins
+        Part& shard = shard_of(h);
+        Guard guard(readers_);
+        const auto found = shard.look(guard, std::as_const(key), h);
+        if (shard.reading(found, expiry_.clock()).state != Found::miss) return false;
+        const Seen<V> seen{found.slot};
+        WriteRequest<V> request{.hash = h,
+                                .is_absence = !value,
+                                .condition = WriteIf::unchanged,
+                                .seen = &seen,
+                                .ticket = &ticket.ticket()};
+        Item item =
+            value ? Item(std::move(key), *std::move(value), h) : Item(std::move(key), NoValue{}, h);
+        const Terms terms{.ttl = std::chrono::nanoseconds(kept.fresh_left),
+                          .jitter = 0.0,
+                          .stale_for = std::chrono::nanoseconds(kept.stale_left),
+                          .load_cost = std::chrono::nanoseconds(kept.load_cost)};
+        if (write(item, request, terms) != Written::yes) return false;
+        if (kept.hits == 0) return true;
+        const auto mine = shard.look_again({h, no_slot, 0}, guard);
+        if (mine.item != nullptr)
+            for (unsigned hits = 0; hits < kept.hits; ++hits) shard.touch(mine.slot, h);
+        return true;
     }
 
     // ---- the rest ------------------------------------------------------------------------------

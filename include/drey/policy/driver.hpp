@@ -64,6 +64,13 @@ public:
         return victim;
     }
 
+    /// Calls `f(slot, hits)` for each slot held; false if the policy cannot.
+    template <class F>
+    bool each_in_order([[maybe_unused]] F&& f) const {
+        if constexpr (HasOrder<P>) policy_.each_in_order(f);
+        return HasOrder<P>;
+    }
+
     bool validate() const {
         if constexpr (HasValidation<P>) return policy_.validate();
         return true;

@@ -21,6 +21,11 @@ public:
         return oldest;
     }
 
+    template <class F>
+    void each_in_order(F&& f) const {
+        for (Slot s = queue_.back(0); s != no_slot; s = queue_.before(s)) f(s, 0u);
+    }
+
     bool validate() const { return queue_.validate(); }
 
 private:

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "drey/detail/stable_column.hpp"
@@ -83,6 +85,13 @@ public:
         const Slot coldest = order_.front(0);
         erased(coldest);
         return coldest;
+    }
+
+    template <class F>
+    void each_in_order(F&& f) const {
+        constexpr std::uint64_t most = std::numeric_limits<unsigned>::max();
+        for (Slot s = order_.front(0); s != no_slot; s = order_.after(s))
+            f(s, static_cast<unsigned>(std::min(groups_[group_of_[s]].count - 1, most)));
     }
 
     bool validate() const {

@@ -29,6 +29,11 @@ public:
         return coldest;
     }
 
+    template <class F>
+    void each_in_order(F&& f) const {
+        for (Slot s = order_.back(0); s != no_slot; s = order_.before(s)) f(s, 0u);
+    }
+
     bool validate() const { return order_.validate(); }
 
 private:

@@ -113,6 +113,15 @@ concept HasGhosts = requires(P p, Slot s, Hash h) {
     requires noexcept(p.evicted(s, h));
 };
 
+/// `void each_in_order(f) const`, a template: calls `f(s, hits)` for each slot held, so that a new
+/// policy that is told of them in this order, by `inserted` and `hits` hits after each, would go on
+/// as this one does, as far as that can be. For snapshots. A policy without it is told in any
+/// order.
+template <class P>
+concept HasOrder = requires(const P p, void (*f)(Slot, unsigned)) {
+    p.each_in_order(f);
+};
+
 /// `bool validate() const`: whether the policy's own invariants hold; for tests. Linear at most.
 template <class P>
 concept HasValidation = requires(const P p) {

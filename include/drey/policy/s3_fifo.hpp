@@ -103,17 +103,19 @@ public:
         if (queues_.queue_of(s) == small) ghost_.add(h, weight(s));
     }
 
+    /// What is in M is inserted with the hits that earn a place there, and takes it, in order, with
+    /// the first eviction. Lost: hits in M, and whom G remembers.
+    template <class F>
+    void each_in_order(F&& f) const {
+        each_in(main, [&](Slot s) { f(s, tuning.promote_at); });
+        each_in(small, [&](Slot s) { f(s, unsigned{hits_.get(s)}); });
+    }
+
     bool validate() const {
         if (!queues_.validate() || !ghost_.validate()) return false;
         for (const Queue queue : {small, main}) {
             Weight used = 0;
-            if (const Slot oldest = queues_.oldest(queue); oldest != no_slot) {
-                Slot s = oldest;
-                do {
-                    used += weight(s);
-                    s = queues_.newer(s);
-                } while (s != oldest);
-            }
+            each_in(queue, [&](Slot s) { used += weight(s); });
             if (used != used_[queue]) return false;
         }
         return true;
@@ -125,6 +127,18 @@ private:
     /// Rounded down, without overflow.
     static constexpr Weight percent(Weight of, unsigned parts) noexcept {
         return of / 100 * parts + of % 100 * parts / 100;
+    }
+
+    /// From the oldest to the newest.
+    template <class F>
+    void each_in(Queue queue, F&& f) const {
+        const Slot oldest = queues_.oldest(queue);
+        if (oldest == no_slot) return;
+        Slot s = oldest;
+        do {
+            f(s);
+            s = queues_.newer(s);
+        } while (s != oldest);
     }
 
     Weight weight(Slot s) const noexcept { return weighed_ ? weights_[s] : 1; }

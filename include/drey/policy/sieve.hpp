@@ -64,6 +64,16 @@ public:
         return victim;
     }
 
+    /// From the hand on: a new policy's hand starts at the oldest. So what the hand has passed
+    /// counts as newer than what it has not.
+    template <class F>
+    void each_in_order(F&& f) const {
+        const Slot first = hand_ != no_slot ? hand_ : queue_.back(0);
+        for (Slot s = first; s != no_slot; s = queue_.before(s)) f(s, unsigned{visited_.get(s)});
+        for (Slot s = queue_.back(0); s != first; s = queue_.before(s))
+            f(s, unsigned{visited_.get(s)});
+    }
+
     bool validate() const {
         bool hand_is_held = hand_ == no_slot;
         for (Slot s = queue_.front(0); s != no_slot; s = queue_.after(s))

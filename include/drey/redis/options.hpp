@@ -10,10 +10,10 @@
 #include <string>
 
 #include "drey/clock.hpp"
+#include "drey/detail/unix_time.hpp"
 #include "drey/error.hpp"
 #include "drey/options.hpp"
 #include "drey/redis/endpoint.hpp"
-#include "drey/redis/unix_time.hpp"
 
 namespace drey {
 
