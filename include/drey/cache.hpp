@@ -23,6 +23,8 @@
 #include "drey/hash.hpp"
 #include "drey/loading/batch_loader.hpp"
 #include "drey/loading/loading.hpp"
+#include "drey/loading/refreshing.hpp"
+#include "drey/loading/warm.hpp"
 #include "drey/lookup.hpp"
 #include "drey/memory/snapshot.hpp"
 #include "drey/options.hpp"
@@ -387,6 +389,46 @@ public:
         return detail::restore_snapshot<K, V, Codec, KeyCodec>(backend_, in, options);
     }
 
+    /// Has the keys loaded, those that are not there, by several threads at once: `get_or_load` for
+    /// each. Returns when all is done. A loader that throws is counted and does not keep the other
+    /// keys from being loaded. The loader is called by these threads at once, the range by one at
+    /// a time.
+    template <std::ranges::input_range Keys, class Loader>
+    WarmUp warm(Keys&& keys, Loader&& loader, const WarmOptions& options = {}) {
+        const auto load = [&](const K& key) {
+            const auto ignore = [](const V&) {};
+            return visit_or_load(key, loader, ignore, options.load);
+        };
+        return detail::warm<K>(keys, load, options, Traits::is_local);
+    }
+    template <class Loader>
+    WarmUp warm(std::initializer_list<K> keys, Loader&& loader, const WarmOptions& options = {}) {
+        return warm(std::span<const K>(keys.begin(), keys.size()), loader, options);
+    }
+
+    /// Has every key that has a value, fresh or stale, loaded again in the background, as `refresh`
+    /// does, which counts as a look-up of each; returns how many. Returns at once, but for a Local
+    /// cache: few are loading at a time
+    /// (`most_refreshes`), and each that is done starts the next. If the cache is destroyed before,
+    /// the rest is left out. Of each key a copy is kept until then. The loader is called from
+    /// several threads at once.
+    template <class Loader>
+    std::size_t refresh_all(Loader&& loader, const LoadOptions& options = {}) {
+        static_assert(
+            is_in_process,
+            "drey: this backend has no refresh_all, which would fetch every key there is");
+        static_assert(std::is_copy_constructible_v<K>, "drey: refresh_all copies the keys");
+        detail::check(options);
+        std::vector<K> keys;
+        // From cold to hot, since it counts as use.
+        backend_.each_in_order([&](const K& key, const V* value, const Kept&) {
+            if (value != nullptr) keys.push_back(key);
+        });
+        const std::size_t count = keys.size();
+        refreshing_.start(std::move(keys), std::forward<Loader>(loader), options);
+        return count;
+    }
+
     // ---- the whole -----------------------------------------------------------------------------
 
     /// Calls `f(const K&, const V&)` for each entry, in no order, without a lock: f may call the
@@ -521,6 +563,7 @@ private:
     const LoadSettings settings_;
     mutable Impl backend_;  // even who only looks leaves traces: hazards, hits, what has expired
     Loads loading_{backend_, settings_};
+    Refreshing<K, Loads> refreshing_{loading_};
 };
 
 }  // namespace drey
