@@ -64,17 +64,17 @@ public:
     }
     bool contains(const K& key) const { return face_->contains(key); }
 
-    bool put(K key, V value, PutOptions options = {}) {
+    bool put(K key, V value, const PutOptions& options = {}) {
         return face_->put(std::move(key), std::move(value), options);
     }
-    std::size_t put_many(std::span<const std::pair<K, V>> entries, PutOptions options = {}) {
+    std::size_t put_many(std::span<const std::pair<K, V>> entries, const PutOptions& options = {}) {
         return face_->put_many(entries, options);
     }
-    bool put_if_absent(K key, V value, PutOptions options = {}) {
+    bool put_if_absent(K key, V value, const PutOptions& options = {}) {
         return face_->put_if_absent(std::move(key), std::move(value), options);
     }
     bool update(K key, const std::function<std::optional<V>(std::optional<V>)>& f,
-                PutOptions options = {}) {
+                const PutOptions& options = {}) {
         return face_->update(std::move(key), f, options);
     }
 
@@ -83,6 +83,7 @@ public:
     std::size_t erase_if(const std::function<bool(const K&, const V&)>& pred) {
         return face_->erase_if(pred);
     }
+    void invalidate_tag(std::string_view tag) { face_->invalidate_tag(tag); }
     std::size_t clear() { return face_->clear(); }
     std::size_t purge_expired() { return face_->purge_expired(); }
 
@@ -117,14 +118,15 @@ private:
         virtual bool visit(const K&, const std::function<void(const V&)>&) = 0;
         virtual std::vector<std::optional<V>> get_many(std::span<const K>) = 0;
         virtual bool contains(const K&) = 0;
-        virtual bool put(K&&, V&&, PutOptions) = 0;
-        virtual std::size_t put_many(std::span<const std::pair<K, V>>, PutOptions) = 0;
-        virtual bool put_if_absent(K&&, V&&, PutOptions) = 0;
+        virtual bool put(K&&, V&&, const PutOptions&) = 0;
+        virtual std::size_t put_many(std::span<const std::pair<K, V>>, const PutOptions&) = 0;
+        virtual bool put_if_absent(K&&, V&&, const PutOptions&) = 0;
         virtual bool update(K&&, const std::function<std::optional<V>(std::optional<V>)>&,
-                            PutOptions) = 0;
+                            const PutOptions&) = 0;
         virtual std::optional<V> take(const K&) = 0;
         virtual std::size_t erase(const K&) = 0;
         virtual std::size_t erase_if(const std::function<bool(const K&, const V&)>&) = 0;
+        virtual void invalidate_tag(std::string_view) = 0;
         virtual std::size_t clear() = 0;
         virtual std::size_t purge_expired() = 0;
         virtual bool load(const K&, LoaderRef<K, V>&, const LoadOptions&, const UseRef<V>&) = 0;
@@ -150,17 +152,17 @@ private:
             return c.get_many(keys);
         }
         bool contains(const K& key) final { return c.contains(key); }
-        bool put(K&& key, V&& value, PutOptions o) final {
+        bool put(K&& key, V&& value, const PutOptions& o) final {
             return c.put(std::move(key), std::move(value), o);
         }
-        std::size_t put_many(std::span<const std::pair<K, V>> entries, PutOptions o) final {
+        std::size_t put_many(std::span<const std::pair<K, V>> entries, const PutOptions& o) final {
             return c.put_many(entries, o);
         }
-        bool put_if_absent(K&& key, V&& value, PutOptions o) final {
+        bool put_if_absent(K&& key, V&& value, const PutOptions& o) final {
             return c.put_if_absent(std::move(key), std::move(value), o);
         }
         bool update(K&& key, const std::function<std::optional<V>(std::optional<V>)>& f,
-                    PutOptions o) final {
+                    const PutOptions& o) final {
             return c.update(std::move(key), f, o);
         }
         std::optional<V> take(const K& key) final { return c.take(key); }
@@ -168,6 +170,9 @@ private:
         std::size_t erase_if(const std::function<bool(const K&, const V&)>& pred) final {
             return in_process<std::size_t>("erase_if",
                                            [&](auto& own) { return own.erase_if(pred); });
+        }
+        void invalidate_tag(std::string_view tag) final {
+            in_process<void>("invalidate_tag", [&](auto& own) { own.invalidate_tag(tag); });
         }
         std::size_t clear() final { return c.clear(); }
         std::size_t purge_expired() final {

@@ -148,19 +148,22 @@ public:
     /// with the policy, and the write counts as a hit. False if the value was not kept: it weighs
     /// more than the capacity, the policy did not admit it, or other threads took the room that was
     /// made for it time and again; the key then has no value.
-    bool put(K key, V value, PutOptions options = {}) {
+    bool put(K key, V value) {  // apart, as options cost something to make
+        return backend_.put(std::move(key), std::move(value), terms(), WriteIf::always);
+    }
+    bool put(K key, V value, const PutOptions& options) {
         return backend_.put(std::move(key), std::move(value), terms(options), WriteIf::always);
     }
 
     /// Stores the value unless the key has one; whether it did.
-    bool put_if_absent(K key, V value, PutOptions options = {}) {
+    bool put_if_absent(K key, V value, const PutOptions& options = {}) {
         return backend_.put(std::move(key), std::move(value), terms(options), WriteIf::absent);
     }
 
     /// Stores pairs of key and value as `put` does, in one round trip where there is a server.
     /// Returns how many were kept.
     template <std::ranges::input_range Entries>
-    std::size_t put_many(Entries&& entries, PutOptions options = {}) {
+    std::size_t put_many(Entries&& entries, const PutOptions& options = {}) {
         using Q = std::remove_cvref_t<decltype(std::ranges::begin(entries)->first)>;
         static_assert(is_key<Q>, "drey: put_many needs a range of pairs of what put takes");
         const auto as_its_key = [](const Q& key) -> decltype(auto) { return as_key(key); };
@@ -172,7 +175,8 @@ public:
             return kept;
         }
     }
-    std::size_t put_many(std::initializer_list<std::pair<K, V>> entries, PutOptions options = {}) {
+    std::size_t put_many(std::initializer_list<std::pair<K, V>> entries,
+                         const PutOptions& options = {}) {
         return put_many(std::span<const std::pair<K, V>>(entries.begin(), entries.size()), options);
     }
 
@@ -181,7 +185,7 @@ public:
     /// called again with what they wrote, so it should have no side effects. A write: the TTL
     /// starts anew.
     template <class F>
-    bool update(K key, F&& f, PutOptions options = {}) {
+    bool update(K key, F&& f, const PutOptions& options = {}) {
         static_assert(copies,
                       "drey: update copies the value; for values that only move, use take and put");
         static_assert(std::is_invocable_r_v<std::optional<V>, F&, std::optional<V>>,
@@ -228,6 +232,18 @@ public:
             requires(Impl & impl) { impl.erase_matching(glob); },
             "drey: this backend has no erase_matching; it has erase_if");
         return backend_.erase_matching(glob);
+    }
+
+    /// Removes all that has the tag, by `PutOptions::tags` or `LoadOptions::tags`, values that are
+    /// stale included, and what is being loaded and will have it. O(1): nobody finds such an entry
+    /// any more, but it stays in its place, and is counted by `size`, until it is looked for,
+    /// overwritten or evicted; then it leaves as erased. Throws std::bad_alloc if there is no
+    /// memory, before the cache has had any tag.
+    void invalidate_tag(std::string_view tag) {
+        static_assert(
+            requires(Impl & impl) { impl.invalidate_tag(tag); },
+            "drey: this backend has no invalidate_tag; it has erase_matching");
+        backend_.invalidate_tag(tag);
     }
 
     /// Removes everything; returns how many.
@@ -502,11 +518,16 @@ public:
 private:
     friend class AnyCache<K, V>;
 
+    Terms terms() const {
+        return {.stale_for = settings_.options.stale_for.value_or(std::chrono::seconds(0))};
+    }
     Terms terms(const PutOptions& options) const {
         if (options.stale_for && options.stale_for->nanoseconds() < 0)
             throw std::invalid_argument("drey: stale_for must not be negative");
         const Ttl stale_for = settings_.options.stale_for.value_or(std::chrono::seconds(0));
-        return {.ttl = options.ttl, .stale_for = options.stale_for.value_or(stale_for)};
+        return {.ttl = options.ttl,
+                .stale_for = options.stale_for.value_or(stale_for),
+                .tags = options.tags};
     }
 
     static LoadSettings settings_of(const Options& options) {

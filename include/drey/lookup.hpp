@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "drey/clock.hpp"
+#include "drey/terms.hpp"
 
 namespace drey {
 
@@ -24,6 +25,7 @@ struct Reading {
     Found state = Found::hit;               ///< hit or stale
     std::int64_t left = no_deadline;        ///< nanoseconds until it is stale, if that is known
     std::chrono::nanoseconds load_cost{0};  ///< how long it took to load; 0: unknown
+    TagTime tags_hold = any_tag_time;  ///< when no tag of it had been invalidated, if it has any
 };
 
 /// What a load is for.

@@ -6,6 +6,8 @@
 #include <functional>
 #include <optional>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "drey/clock.hpp"
 #include "drey/detail/unix_time.hpp"
@@ -65,6 +67,10 @@ struct LoadOptions {
     /// Prevention" (VLDB 2015). Never.
     std::optional<double> early = {};
 
+    /// By which `invalidate_tag` finds what is loaded, rows that are not there included; besides
+    /// those that the loader says. None.
+    std::vector<std::string> tags = {};
+
     /// Where loads run that no caller may wait for to the end. On threads of the cache's own, which
     /// start when there is such a load; a Local cache has none, and then loads in the call.
     Executor executor = {};
@@ -117,6 +123,9 @@ struct PutOptions {
 
     /// How long it may be used after that: see LoadOptions.
     std::optional<Ttl> stale_for = {};
+
+    /// By which `invalidate_tag` finds it, such as "user:42".
+    std::vector<std::string> tags = {};
 };
 
 /// How a snapshot is written and restored.

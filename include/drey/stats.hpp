@@ -12,10 +12,10 @@ namespace drey {
 /// Why an entry left.
 enum class Removal {
     replaced,  ///< overwritten by another value for its key
-    erased,    ///< erase, erase_if, take, or an update that returned nothing
-    evicted,   ///< the policy's victim
-    expired,   ///< past its deadline
-    cleared,   ///< clear
+    erased,   ///< erase, erase_if, take, an update that returned nothing, or its tag's invalidation
+    evicted,  ///< the policy's victim
+    expired,  ///< past its deadline
+    cleared,  ///< clear
 };
 inline constexpr std::size_t removal_causes = 5;
 

@@ -54,6 +54,25 @@ TEMPLATE_TEST_CASE("look-ups allocate nothing", "[allocations]", drey::Lru, drey
     CHECK(sum > 0);
 }
 
+TEST_CASE("to look up what has a tag, and to invalidate one, allocates nothing", "[allocations]") {
+    drey::Cache<std::uint64_t, std::uint64_t, drey::Lru> cache{{.capacity = 100}};
+    const std::string known = "a tag that is too long for a small string", other = known + "!";
+    for (std::uint64_t key = 0; key < 50; ++key) cache.put(key, key, {.tags = {known}});
+    cache.get(1);
+    std::uint64_t sum = 0;
+    const auto look = [&] {
+        for (std::uint64_t key = 0; key < 100; ++key) sum += cache.get(key).value_or(0);
+    };
+    CHECK(allocations(look) == 0);
+    CHECK(sum > 0);
+    CHECK(allocations([&] {
+              cache.invalidate_tag(other);
+              cache.invalidate_tag(known);
+          }) == 0);
+    CHECK(allocations(look) == 0);
+    CHECK(cache.size() == 0);
+}
+
 TEMPLATE_TEST_CASE("look-ups of texts by texts allocate nothing", "[allocations]", drey::Lru,
                    drey::Local<>) {
     drey::Cache<std::string, std::uint64_t, TestType> cache{{.capacity = 10}};

@@ -272,6 +272,80 @@ TEST_CASE("put_if_absent during a load wins") { wins_over_a_load(Deed::put_if_ab
 TEST_CASE("update during a load wins") { wins_over_a_load(Deed::update, 7); }
 TEST_CASE("update that removes during a load wins") { wins_over_a_load(Deed::update_away, {}); }
 
+TEST_CASE(
+    "a tag that is invalidated at any moment of a load, put or update dooms what was before") {
+    enum class Call { load, load_that_is_told, put, put_if_absent, update };
+    for (const Call call :
+         {Call::load, Call::load_that_is_told, Call::put, Call::put_if_absent, Call::update})
+        for (const bool is_known : {false, true})
+            for (const bool is_replaced : {false, true})
+                for (const Point at : points) {
+                    CAPTURE(static_cast<int>(call), is_known, is_replaced, static_cast<int>(at));
+                    Cache cache(options());
+                    if (is_known) cache.put(Key(2), 2, {.tags = {"t"}});
+                    if (is_replaced) {
+                        cache.put(Key(1), 1, {.tags = {"u"}});
+                        cache.invalidate_tag("u");  // it stays in its place until it is found
+                    }
+                    copies = 0;
+                    std::optional<Point> last;
+                    bool was_invalidated = false;
+                    passing = [&](Point point) {
+                        if (last == point) return;
+                        last = point;
+                        if (point != at) return;
+                        was_invalidated = true;
+                        support::elsewhere([&] { cache.invalidate_tag("t"); });
+                    };
+                    const Key key(1);
+                    bool obtained_later = false;
+                    switch (call) {
+                        case Call::load:
+                        case Call::load_that_is_told: {
+                            const bool is_told = call == Call::load_that_is_told;
+                            drey::LoadOptions told;
+                            if (is_told) told.tags = {"t"};
+                            const auto load = [&] {
+                                pass(Point::loader_begins);
+                                pass(Point::loader_ends);
+                                drey::Loaded<int> loaded{1000};
+                                if (!is_told) loaded.options.tags = {"t"};
+                                return loaded;
+                            };
+                            CHECK(cache.get_or_load(key, load, told) == 1000);
+                            obtained_later = at < Point::loader_begins;
+                            break;
+                        }
+                        case Call::put:
+                            CHECK(cache.put(Key(1), 1000, {.tags = {"t"}}));
+                            obtained_later = at == Point::before_look;
+                            break;
+                        case Call::put_if_absent:
+                            CHECK(cache.put_if_absent(Key(1), 1000, {.tags = {"t"}}));
+                            obtained_later = at == Point::before_look;
+                            break;
+                        case Call::update: {
+                            const auto change = [&](std::optional<int> was) {
+                                pass(Point::loader_begins);
+                                CHECK(was == std::nullopt);
+                                return std::optional<int>(1000);
+                            };
+                            CHECK(cache.update(Key(1), change, {.tags = {"t"}}));
+                            obtained_later = at == Point::before_look;
+                            break;
+                        }
+                    }
+                    pass(Point::after_return);
+                    passing = nullptr;
+                    if (obtained_later || !was_invalidated)
+                        CHECK(cache.get(key) == 1000);
+                    else
+                        CHECK(cache.get(key) == std::nullopt);
+                    CHECK(cache.contains(Key(2)) == (is_known && !was_invalidated));
+                    CHECK(cache.validate());
+                }
+}
+
 TEST_CASE("a put that is refused for its weight still wins over a load") {
     drey::Cache<int, int, drey::Lru> cache{{.capacity = 10, .weigher = [](int, int value) {
                                                 return static_cast<drey::Weight>(value);

@@ -100,6 +100,7 @@ public:
             const std::lock_guard lock(mutex_);
             boarding_ = boarding;
             stale_ = has_stale ? std::move(looked.stale) : std::nullopt;
+            tags_hold_ = looked.reading.tags_hold;
         }
         if (patience != never) {
             if (began_ == no_time) began_ = shared_.clock.now();
@@ -114,14 +115,15 @@ public:
     }
 
     void landed() noexcept override {
-        auto [boarding, stale] = now();
+        auto [boarding, stale, tags_hold] = now();
         Flight& flight = *boarding.flight;
         if (flight.error) {
             if (stale && plan_.serves_on_error() && !flight.was_abandoned &&
-                shared_.control.may_serve(flight, stale))
+                still_stands(tags_hold, stale) && shared_.control.may_serve(flight, stale))
                 return serve(std::move(stale));
             promise_->complete(std::nullopt, flight.error);
-        } else if (Control::is_doubtful(boarding) || !(flight.value || may_be_absent_)) {
+        } else if (Control::is_doubtful(boarding) || Control::is_overtaken(boarding) ||
+                   !(flight.value || may_be_absent_)) {
             begin();
         } else {
             try {
@@ -138,10 +140,19 @@ private:
     struct Now {
         Boarding boarding;
         std::optional<V> stale;
+        TagTime tags_hold;
     };
     Now now() {
         const std::lock_guard lock(mutex_);
-        return {boarding_, stale_};
+        return {boarding_, stale_, tags_hold_};
+    }
+
+    bool still_stands(TagTime tags_hold, std::optional<V>& stale) noexcept {
+        try {
+            return drey::still_stands(shared_.backend, key_, tags_hold, stale);
+        } catch (...) {
+            return false;
+        }
     }
 
     void fly(const FlightPtr& flight) {
@@ -156,10 +167,12 @@ private:
 
     /// On the thread of the alarms, at any time.
     void time_is_over(Flight& flight) noexcept {
-        auto [boarding, stale] = now();
+        auto [boarding, stale, tags_hold] = now();
         if (boarding.flight.get() != &flight || promise_->is_done()) return;
         // What was invalidated is not served: what remains is a miss, with more patience.
-        if (stale && shared_.control.flights().is_doomed(flight)) return begin();
+        if (stale &&
+            (shared_.control.flights().is_doomed(flight) || !still_stands(tags_hold, stale)))
+            return begin();
         shared_.timeouts.fetch_add(1, std::memory_order_relaxed);
         if (stale) return serve(std::move(stale));
         promise_->complete(std::nullopt, std::make_exception_ptr(LoadTimeout()));
@@ -178,6 +191,7 @@ private:
     std::mutex mutex_;
     Boarding boarding_;
     std::optional<V> stale_;  // what may be served in place of what the flight brings
+    TagTime tags_hold_ = any_tag_time;
 };
 
 }  // namespace drey

@@ -62,6 +62,7 @@ private:
         std::size_t index;
         FlightPtr flight;
         std::optional<V> stale;
+        TagTime tags_hold = any_tag_time;  // of the stale value
         bool is_done = false;
     };
 
@@ -84,7 +85,8 @@ private:
             others_.push_back(i);
         } else {
             if (!may_serve) looked.stale.reset();
-            mine_.push_back({i, std::move(flight), std::move(looked.stale)});
+            mine_.push_back(
+                {i, std::move(flight), std::move(looked.stale), looked.reading.tags_hold});
         }
     }
 
@@ -130,7 +132,7 @@ private:
                 } else if (flight.value) {
                     values_[mine.index] = std::move(flight.value);
                 }
-            } else if (mine.stale && control_.may_serve(flight, mine.stale)) {
+            } else if (mine.stale && still_stands(mine) && control_.may_serve(flight, mine.stale)) {
                 serve(mine.index, mine.stale);
             } else {
                 is_excused = false;
@@ -143,6 +145,14 @@ private:
         for (const Mine& mine : mine_)
             if (!mine.is_done) return true;
         return false;
+    }
+
+    bool still_stands(Mine& mine) noexcept {
+        try {
+            return drey::still_stands(backend_, keys_[mine.index], mine.tags_hold, mine.stale);
+        } catch (...) {
+            return false;
+        }
     }
 
     void copy(std::size_t i, const V& value, std::exception_ptr& error, bool& is_excused) noexcept {

@@ -48,14 +48,16 @@ public:
 
     /// Takes the ticket: from now on an invalidation of the key dooms the flight.
     Flight(Backend& backend, K&& k, Attempt&& a, const Looked<V>& looked, const LoadPlan& how)
-        : hash(a.hash()), why(looked.why()), replaces(looked.is_there()), plan(how),
-          attempt(std::move(a)), key(std::move(k)), ticket(std::in_place, backend, hash) {}
+        : hash(a.hash()), why(looked.why()), replaces(looked.is_there()),
+          tag_time(tag_time_of(backend)), plan(how), attempt(std::move(a)), key(std::move(k)),
+          ticket(std::in_place, backend, hash) {}
     Flight(const Flight&) = delete;
     Flight& operator=(const Flight&) = delete;
 
     const Hash hash;
     const LoadFor why;
-    const bool replaces;  // there was something when it was begun
+    const bool replaces;     // there was something when it was begun
+    const TagTime tag_time;  // when it was made
     const LoadPlan plan;
     Attempt attempt;                            // its leader's
     std::shared_ptr<OwnedLoader<K, V>> loader;  // if the flight may outlive its call
@@ -84,6 +86,7 @@ public:
     bool is_shared = shares_value;  // whether passengers may use `value`; if not, they ask again
     bool has_value = false;         // there is a row, whether its value is here or in the cache
     bool has_loaded = false;        // the value is the loader's, not what a last look found
+    bool may_be_tagged = true;      // what it brought
     bool was_doomed = false;        // what was stale before it is not to be served after it
     bool was_abandoned = false;     // nobody ran the loader
     std::optional<bool> untouched;  // whether others left the key alone, if that is known

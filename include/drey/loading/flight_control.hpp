@@ -105,6 +105,13 @@ public:
         return flight.untouched.has_value();
     }
 
+    /// Whether the passenger asked after a tag was invalidated that may be one of what the flight
+    /// has brought. If that was another's, the value is in the cache, and to ask again is a hit.
+    static bool is_overtaken(const typename Flights::Boarding& boarding) noexcept {
+        const Flight& flight = *boarding.flight;
+        return !boarding.is_new && flight.may_be_tagged && boarding.tag_time != flight.tag_time;
+    }
+
     void add_to(Stats& stats) const noexcept {
         stats.loads += loads_.load(std::memory_order_relaxed);
         stats.load_failures += failures_.load(std::memory_order_relaxed);
@@ -196,6 +203,8 @@ public:
                 flight.is_shared = !flight.has_value;  // "no such row" can be shared
             }
             if (flight.has_value) flight.value.emplace(*std::move(outcome.value));
+            flight.plan.add_tags(outcome.options);
+            flight.may_be_tagged = !outcome.options.tags.empty();
             keep(flight, outcome.options, took, fills);
         } catch (...) {
             own_error = std::current_exception();

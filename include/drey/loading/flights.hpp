@@ -37,6 +37,7 @@ public:
         bool is_new = false;
         bool same_key = true;  // false: it may be this key's; wait for its end and ask again
         Stage stage = Stage::boarding;
+        TagTime tag_time = 0;  // when it was boarded, unless it is new
     };
 
     /// Boards the key's flight; if there is none, the one that `make()` returns. Under the lock, in
@@ -188,7 +189,10 @@ private:
             Flight& flight = *at->second;
             if (flight.ticket->doomed()) continue;
             if (flight.has_key && !backend_.equal(flight.key, key)) continue;
-            return {.flight = at->second, .same_key = flight.has_key, .stage = flight.stage};
+            return {.flight = at->second,
+                    .same_key = flight.has_key,
+                    .stage = flight.stage,
+                    .tag_time = tag_time_of(backend_)};
         }
         return {};
     }

@@ -288,7 +288,8 @@ private:
             if (landed) return share(flight, boarding, looked, has_stale);
             // What was invalidated meanwhile is not served: the call goes on as if it had found
             // nothing.
-            if (has_stale && all_.control_.flights().is_doomed(flight)) return Answer::again;
+            if (has_stale && (all_.control_.flights().is_doomed(flight) || !still_stands(looked)))
+                return Answer::again;
             count(all_.timeouts_);
             if (has_stale) return serve_stale(looked);
             throw LoadTimeout();
@@ -299,7 +300,7 @@ private:
             std::exception_ptr own_error;
             const bool has_passengers = all_.control_.fly(flight, load_of(flight), use_, own_error);
             if (flight.error) {
-                if constexpr (!shares_value) take_key_back(flight);
+                take_key_back(flight);
                 return serve_instead(flight, looked, has_stale);
             }
             if (own_error) std::rethrow_exception(own_error);
@@ -321,9 +322,9 @@ private:
                 return Answer::again;
             }
             if (flight.error) return serve_instead(flight, looked, has_stale);
-            if (!flight.is_shared) {
+            if (!flight.is_shared || Control::is_overtaken(boarding)) {
                 // If the cache does not have it either, the next load must show it here.
-                if (boarding.is_new) may_leave_ = false;
+                if (boarding.is_new && !flight.is_shared) may_leave_ = false;
                 return Answer::again;
             }
             if constexpr (Control::has_others) {
@@ -340,11 +341,16 @@ private:
 
         /// After a load that threw.
         Answer serve_instead(Flight& flight, Looked& looked, bool has_stale) {
-            if (has_stale && plan_.serves_on_error() &&
+            if (has_stale && plan_.serves_on_error() && still_stands(looked) &&
                 all_.control_.may_serve(flight, looked.stale) &&
                 serve_stale(looked) == Answer::value)
                 return Answer::value;
             std::rethrow_exception(flight.error);
+        }
+
+        bool still_stands(Looked& looked) {
+            return key_ && drey::still_stands(all_.backend_, std::as_const(*key_),
+                                              looked.reading.tags_hold, looked.stale);
         }
 
         Answer serve_stale(Looked& looked) {

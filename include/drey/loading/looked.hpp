@@ -6,6 +6,7 @@
 
 #include "drey/loading/plan.hpp"
 #include "drey/lookup.hpp"
+#include "drey/terms.hpp"
 
 namespace drey {
 
@@ -29,6 +30,16 @@ struct Looked {
     }
 };
 
+/// How often a tag of this backend was invalidated; never, if it has none.
+template <class Backend>
+TagTime tag_time_of(const Backend& backend) noexcept {
+    if constexpr (requires { backend.tag_time(); }) {
+        return backend.tag_time();
+    } else {
+        return 0;
+    }
+}
+
 /// Looks, and calls `use(value)` if the value is fresh.
 template <class V, class Backend, class Q, class Use>
 [[gnu::always_inline]] inline void look(Backend& backend, const Q& key,
@@ -42,6 +53,22 @@ template <class V, class Backend, class Q, class Use>
             looked.stale.emplace(std::forward<T>(value));
         }
     });
+}
+
+/// Whether a stale value may still be served some time after the look that found it. If tags were
+/// invalidated since, it is looked up once more, since they may be its own; what is there then is
+/// served in its place.
+template <class V, class Backend, class K>
+bool still_stands(Backend& backend, const K& key, TagTime tags_hold, std::optional<V>& stale) {
+    if constexpr (std::is_copy_constructible_v<V>) {
+        if (tags_hold == any_tag_time || tags_hold == tag_time_of(backend)) return true;
+        typename Backend::Attempt attempt(backend, key);
+        Looked<V> again;
+        const auto use = [&]<class T>(T&& value) { again.stale.emplace(std::forward<T>(value)); };
+        look(backend, key, attempt, again, use);
+        stale = std::move(again.stale);
+    }
+    return stale.has_value() || !std::is_copy_constructible_v<V>;
 }
 
 }  // namespace drey

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "drey/clock.hpp"
 #include "drey/options.hpp"
@@ -24,7 +26,8 @@ struct LoadPlan {
                           serve_stale == ServeStale::on_error ? never : nothing)),
           hard_timeout(of(call.hard_timeout, cache.hard_timeout, never)),
           negative_ttl(of(call.negative_ttl, cache.negative_ttl, nothing)),
-          early(of(call.early, cache.early, 0.0)) {}
+          early(of(call.early, cache.early, 0.0)),
+          tags(call.tags.empty() ? cache.tags : call.tags) {}
 
     std::optional<Ttl> ttl;
     std::optional<double> jitter;
@@ -35,6 +38,7 @@ struct LoadPlan {
     Ttl hard_timeout;
     Ttl negative_ttl;
     double early;
+    std::vector<std::string> tags;
 
     bool serves_on_error() const noexcept { return serve_stale != ServeStale::while_revalidating; }
 
@@ -43,18 +47,27 @@ struct LoadPlan {
         return stale_at_hand ? shorter(soft_timeout, hard_timeout) : hard_timeout;
     }
 
-    /// What to store a loaded value under. What the loader says of its value comes first.
+    /// What to store a loaded value under. What the loader says of its value comes first; its tags
+    /// are all that there are (`add_tags`), and must outlive the terms.
     Terms terms(const PutOptions& own, std::chrono::nanoseconds took) const noexcept {
         return {.ttl = own.ttl ? own.ttl : ttl,
                 .jitter = jitter,
                 .stale_for = own.stale_for.value_or(stale_for),
                 .load_cost = early > 0 ? std::max(took, std::chrono::nanoseconds(1))
-                                       : std::chrono::nanoseconds(0)};
+                                       : std::chrono::nanoseconds(0),
+                .tags = own.tags};
+    }
+
+    /// Adds the call's tags to the loader's.
+    void add_tags(PutOptions& own) const {
+        own.tags.insert(own.tags.end(), tags.begin(), tags.end());
     }
 
     /// What to remember under that there is no such row.
     Terms absence(const PutOptions& own) const noexcept {
-        return {.ttl = own.ttl ? shorter(*own.ttl, negative_ttl) : negative_ttl, .jitter = jitter};
+        return {.ttl = own.ttl ? shorter(*own.ttl, negative_ttl) : negative_ttl,
+                .jitter = jitter,
+                .tags = own.tags};
     }
 
 private:

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <memory>
 #include <mutex>
 #include <type_traits>
 
@@ -38,11 +37,13 @@ Reclaim reclaim_due(Removal cause, const Retired& retired, std::size_t live, Wei
 /// Destroys retired entries that no reader protects and frees their slots. Never waits for readers:
 /// what is protected stays for the next time. Destructors run outside the lock.
 ///
+/// `destroy(slot)` destroys the entry there, and what belongs to it.
+///
 /// `some` is the batch that waits, if another thread has made the fence that it waits for, and the
 /// next one begins to wait. If nobody has made one, this does, and then reclaims all.
-template <class Item, class Sync, class Retired>
+template <class Item, class Sync, class Retired, class Destroy>
 void reclaim(Reclaim how_much, Retired& retired, Table<Item>& table, typename Sync::Mutex& mutex,
-             typename Sync::Readers& readers) noexcept {
+             typename Sync::Readers& readers, Destroy&& destroy) noexcept {
     typename Retired::Batch batch;
     typename Retired::Pass pass;
     do {
@@ -62,7 +63,7 @@ void reclaim(Reclaim how_much, Retired& retired, Table<Item>& table, typename Sy
         const auto held = fenced ? readers.held_without_fence() : readers.held();
         const auto free = std::partition(batch.begin(), batch.begin() + count,
                                          [&](Slot s) { return !held.contains(table.address(s)); });
-        std::for_each(batch.begin(), free, [&](Slot s) { std::destroy_at(table.address(s)); });
+        std::for_each(batch.begin(), free, destroy);
         const std::lock_guard lock(mutex);
         std::for_each(batch.begin(), free, [&](Slot s) { table.give_back(s); });
         std::for_each(free, batch.begin() + count, [&](Slot s) { retired.keep(s); });

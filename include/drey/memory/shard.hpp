@@ -113,15 +113,22 @@ public:
     /// time changes it.
     Reading reading(const Found& found, const ClockRef& clock) const {
         if (found.item == nullptr) return {.state = drey::Found::miss};
+        TagTime tags_hold = any_tag_time;
+        if (const Labels::Set* labels = state_.labels.of(found.slot)) [[unlikely]] {
+            tags_hold = labels->now();  // first: what is invalidated after that may go unseen
+            if (labels->is_dropped()) return {.state = drey::Found::miss};
+        }
         const Deadline deadline = state_.deadlines.at(found.slot);
         const Note note = state_.notes.at(found.slot);
         const Deadline end = std::min(deadline, note.fresh_until);
         if (end == no_deadline)
-            return {.state = found.is_absence ? drey::Found::absent : drey::Found::hit};
+            return {.state = found.is_absence ? drey::Found::absent : drey::Found::hit,
+                    .tags_hold = tags_hold};
         const std::int64_t now = clock.now();
         return {.state = standing(deadline, note.fresh_until, found.is_absence, now),
                 .left = end - now,
-                .load_cost = std::chrono::nanoseconds(note.load_cost)};
+                .load_cost = std::chrono::nanoseconds(note.load_cost),
+                .tags_hold = tags_hold};
     }
 
     /// Delivers a hit on an entry that the caller protects.
@@ -219,10 +226,12 @@ public:
         return true;
     }
 
-    /// Removes the entry in s if it has expired by `now`; it need not be the one the caller saw.
+    /// Removes the entry in s if it has expired by `now`, or its label was invalidated; it need not
+    /// be the one the caller saw.
     void expire(Slot s, std::int64_t now, Departures& departures) {
         const Lock lock(mutex_);
-        if (!state_.table.contains(s) || state_.deadlines.at(s) > now) return;
+        if (!state_.table.contains(s)) return;
+        if (state_.deadlines.at(s) > now && !state_.labels.is_dropped(s)) return;
         state_.withdraw(s, Removal::expired, departures);
         state_.account.give_back_surplus();
     }
@@ -394,7 +403,7 @@ public:
 
     void reclaim(Reclaim how_much) noexcept {
         drey::reclaim<Item, Sync>(how_much, state_.retired, state_.table, mutex_,
-                                  state_.context.readers);
+                                  state_.context.readers, [this](Slot s) { state_.destroy(s); });
     }
 
     /// Reclaims if that is due after an entry left for this cause.
@@ -429,6 +438,12 @@ public:
     std::size_t size() const {
         const Lock lock(mutex_);
         return state_.table.size();
+    }
+
+    /// How many labels the entries have, each as often as an entry has it; for tests. Linear.
+    std::size_t labels() const {
+        const Lock lock(mutex_);
+        return state_.label_count();
     }
 
     /// How many slots hold an entry, live or retired.

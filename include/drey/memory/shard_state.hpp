@@ -18,6 +18,7 @@
 #include "drey/memory/deadlines.hpp"
 #include "drey/memory/departures.hpp"
 #include "drey/memory/entry.hpp"
+#include "drey/memory/entry_labels.hpp"
 #include "drey/memory/notes.hpp"
 #include "drey/memory/reclaim.hpp"
 #include "drey/memory/table.hpp"
@@ -76,13 +77,14 @@ public:
         }
     }
 
-    // What readers use without the lock: entries, deadlines and notes that never move, and of a
-    // policy that marks, `hit`.
+    // What readers use without the lock: entries, deadlines, notes and labels that never move, and
+    // of a policy that marks, `hit`.
     Context& context;
     Table<Item> table;
     Deadlines deadlines;
     PolicyDriver<Policy> policy;
-    Notes notes;  // last, as quick hits do not need it
+    Notes notes;  // last, as quick hits need neither it
+    EntryLabels labels;
 
     // The rest is the lock's alone; it begins a cache line that readers do not touch.
     alignas(64) Account account;
@@ -106,11 +108,19 @@ public:
     /// Whether the published entry in s, whose hash is h, is a value within its TTL.
     bool is_hit(Slot s, Hash h, std::int64_t now) const noexcept {
         return standing(deadlines.at(s), notes.at(s).fresh_until, table.is_absence(s, h), now) ==
-               Found::hit;
+                   Found::hit &&
+               !labels.is_dropped(s);
+    }
+
+    /// Destroys a retired entry; without the lock.
+    void destroy(Slot s) noexcept {
+        std::destroy_at(table.address(s));
+        labels.clear(s);
     }
 
     bool is_unchanged(Slot now, const Seen<V>& seen) const noexcept {
         if (now != seen.slot) return false;
+        if (seen.was_hit && labels.is_dropped(now)) return false;
         if constexpr (ValueCell<V>::overwrites_in_place) {
             if (now == no_slot || !seen.value) return true;
             const V value = table.at(now).value.get(), was = *seen.value;
@@ -124,7 +134,10 @@ public:
     /// if the result is `yes` or it throws.
     Written write(Item& item, const WriteRequest<V>& request, Departures& departures) {
         const Hash h = request.hash;
-        if (request.ticket != nullptr && request.ticket->doomed()) return Written::doomed;
+        if (request.ticket != nullptr &&
+            (request.ticket->doomed() ||
+             (request.labels != nullptr && request.labels->is_dropped())))
+            return Written::doomed;
         Slot old = find(item.key, h);
         if (request.condition == WriteIf::absent && old != no_slot && is_hit(old, h, request.now))
             return Written::present;
@@ -151,6 +164,7 @@ public:
         if (request.ticket == nullptr) tickets.doom(h);
         deadlines.set(fresh, request.deadline);
         notes.set(fresh, request.note);
+        labels.set(fresh, request.labels);
         account.enter(fresh, request.weight);
         if (old != no_slot) {
             const bool had_value = !table.is_absence(old, h);
@@ -198,6 +212,13 @@ public:
         return victim;
     }
 
+    std::size_t label_count() const noexcept {
+        std::size_t count = 0;
+        for (Slot s = 0; s < labels.size(); ++s)
+            if (const Labels::Set* set = labels.of(s)) count += Labels::size(*set);
+        return count;
+    }
+
     /// What to reclaim after an entry left for this cause.
     Reclaim reclaim_due(Removal cause) const noexcept {
         return drey::reclaim_due<Item, Sync>(cause, retired, table.size(), account.allowance(),
@@ -237,6 +258,7 @@ private:
         const std::size_t slots = table.end();
         deadlines.grow(slots, request.deadline != no_deadline);
         notes.grow(slots, !request.note.is_blank());
+        labels.grow(slots, request.labels != nullptr);
         if (slots == prepared_slots_) return;
         policy.grow(slots);
         retired.grow(slots);
@@ -263,7 +285,8 @@ private:
         return ValueCell<V>::overwrites_in_place && !context.listens && !context.weighed &&
                deadlines.at(old) == no_deadline && request.deadline == no_deadline &&
                notes.at(old).is_blank() && request.note.is_blank() && !request.is_absence &&
-               !table.is_absence(old, request.hash);
+               !table.is_absence(old, request.hash) && labels.of(old) == nullptr &&
+               request.labels == nullptr;
     }
 
     Written overwrite(Slot s, Item& item, const WriteRequest<V>& request) noexcept {
@@ -319,10 +342,12 @@ private:
     /// The rest of an entry's leaving, once index and policy have forgotten it. A listener is told
     /// of values only.
     void leave(Slot s, Removal cause, bool had_value, Departures& departures) noexcept {
-        forget(s, cause);
+        // What took it away in truth is the invalidation of its label.
+        const Removal told = labels.is_dropped(s) ? Removal::erased : cause;
+        forget(s, told);
         retired.weight += account.weight(s);
         if (context.listens && had_value) {
-            departures.add(s, cause);
+            departures.add(s, told);
         } else {
             retired.add(s);
         }

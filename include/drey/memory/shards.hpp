@@ -8,12 +8,14 @@
 #include <functional>
 #include <limits>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "drey/detail/fixed_array.hpp"
 #include "drey/memory/balance.hpp"
 #include "drey/memory/expiry.hpp"
 #include "drey/memory/hit_counters.hpp"
+#include "drey/memory/labels.hpp"
 #include "drey/memory/shard.hpp"
 #include "drey/memory/sizing.hpp"
 #include "drey/memory/sync.hpp"
@@ -44,7 +46,7 @@ public:
                                                                        options_.on_removal !=
                                                                            nullptr},
           expiry_(options_.clock, options_.ttl, options_.jitter, context_.salt),
-          counters_(Sync::is_shared),
+          labels_(context_.salt), counters_(Sync::is_shared),
           shards_(shard_count(),
                   [this](std::size_t i) {
                       return Part(
@@ -84,6 +86,20 @@ public:
                 finish(shard, departures);
             }
         return removed;
+    }
+
+    /// From now on nobody finds what has the tag. O(1); may throw std::bad_alloc if no tag was ever
+    /// used. Entries that are gone by this stay in their places until they are found, overwritten
+    /// or evicted.
+    void invalidate_tag(std::string_view tag) { labels_.get().invalidate(tag); }
+
+    /// How often a tag was invalidated.
+    TagTime tag_time() const noexcept { return labels_.now(); }
+
+    /// How many tags entries have; for tests.
+    std::size_t tags() const {
+        const Labels* labels = labels_.if_any();
+        return labels == nullptr ? 0 : labels->size();
     }
 
     /// Removes the entries whose deadline has passed; returns how many. O(expired).
@@ -144,6 +160,14 @@ public:
                            [](const Part& shard) { return shard.validate(); });
     }
 
+    /// The same of tags, while no other thread is using the cache.
+    bool validate_tags() const {
+        std::size_t uses = 0;
+        for (const Part& shard : shards_) uses += shard.labels();
+        const Labels* labels = labels_.if_any();
+        return labels == nullptr ? uses == 0 : labels->validate(uses);
+    }
+
 protected:
     using Part = Shard<K, V, Policy, Hasher, Equal, Sync>;
     using Guard = typename Sync::Readers::Guard;
@@ -173,7 +197,12 @@ protected:
         request.now = times.now;
         request.deadline = times.deadline;
         request.note = times.note;
-        const bool lasts = times.deadline == no_deadline && times.note.is_blank();
+        Labels::Owner labels;
+        if (!terms.tags.empty()) [[unlikely]]
+            labels = labels_.get().make(terms.tags, request.obtained_at);
+        request.labels = labels.get();
+        const bool lasts =
+            times.deadline == no_deadline && times.note.is_blank() && labels == nullptr;
         // Acquire: who sees that care was taken relies on gates that are closed.
         if (!lasts && !request.is_absence && !careful_.load(std::memory_order_acquire)) take_care();
         if (options_.weigher)
@@ -206,10 +235,12 @@ protected:
             }
             rejections_.fetch_add(1, std::memory_order_relaxed);
         }
+        if (written == Written::yes) static_cast<void>(labels.release());  // they are the entry's
         return written;
     }
 
-    /// The first value that time will change is about to come: quick calls know nothing of that.
+    /// The first value that time or a tag will change is about to come: quick calls know nothing of
+    /// that.
     /// (Absences need no care: quick calls do not find them.)
     [[gnu::noinline]] void take_care() noexcept {
         readers_.take_care();
@@ -290,6 +321,7 @@ protected:
     Ledger ledger_;
     typename Part::Context context_;
     Expiry expiry_;
+    LazyLabels labels_;  // before the shards, whose entries have them
     HitCounters counters_;
     std::atomic<bool> careful_{false};
     std::atomic<std::uint64_t> rejections_{0};

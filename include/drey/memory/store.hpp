@@ -133,16 +133,17 @@ public:
     bool put(K&& key, V&& value, const Terms& terms, WriteIf condition) {
         const Hash h = hash(std::as_const(key));
         if constexpr (Part::can_overwrite_at_once)
-            if (condition == WriteIf::always && expiry_.is_never(terms) &&
+            if (condition == WriteIf::always && expiry_.is_never(terms) && terms.tags.empty() &&
                 overwrite_at_once(std::as_const(key), h, value))
                 return true;
         return put(std::move(key), std::move(value), h, terms, condition, nullptr);
     }
 
     bool put(K&& key, V&& value, Hash h, const Terms& terms, WriteIf condition,
-             const Ticket* ticket) {
+             const Ticket* ticket, TagTime obtained_at = any_tag_time) {
         Item item(std::move(key), std::move(value), h);
-        WriteRequest<V> request{.hash = h, .condition = condition, .ticket = ticket};
+        WriteRequest<V> request{
+            .hash = h, .obtained_at = obtained_at, .condition = condition, .ticket = ticket};
         return write(item, request, terms) == Written::yes;
     }
 
@@ -215,7 +216,7 @@ public:
         for (Part& shard : shards_) shard.doom_all();
         each_live([&](Part& shard, Slot s, const Item& item) {
             const auto& value = item.value.get();
-            Seen<V> seen{s};
+            Seen<V> seen{s, true};
             if constexpr (ValueCell<V>::overwrites_in_place) seen.value = value;
             if (!std::invoke(pred, item.key, value)) return;
             Departures departures;
@@ -231,7 +232,14 @@ public:
     /// What a load of the key with hash h holds while it runs.
     class LoadTicket : public TicketOf<Part> {
     public:
-        LoadTicket(Store& store, Hash h) noexcept : TicketOf<Part>(store.shard_of(h), h) {}
+        LoadTicket(Store& store, Hash h) noexcept
+            : TicketOf<Part>(store.shard_of(h), h), taken_at_(store.tag_time()) {}
+
+        /// Before the loader runs: what is invalidated after this dooms what has its tag.
+        TagTime taken_at() const noexcept { return taken_at_; }
+
+    private:
+        const TagTime taken_at_;
     };
 
     /// One call's way from the look-up that misses to the fill: here it is the hash.
@@ -273,7 +281,7 @@ public:
     /// Stores what was loaded, unless the ticket is doomed; whether it did.
     bool fill(const LoadTicket& ticket, K&& key, V&& value, const Terms& terms, const Attempt&) {
         return put(std::move(key), std::move(value), ticket.ticket().hash(), terms, WriteIf::always,
-                   &ticket.ticket());
+                   &ticket.ticket(), ticket.taken_at());
     }
 
     /// Stores that there is no such row, in place of whatever is there, unless the ticket is
@@ -281,8 +289,13 @@ public:
     bool fill_absent(const LoadTicket& ticket, K&& key, const Terms& terms, const Attempt&) {
         const Hash h = ticket.ticket().hash();
         Item item(std::move(key), NoValue{}, h);
-        WriteRequest<V> request{.hash = h, .is_absence = true, .ticket = &ticket.ticket()};
-        return write(item, request, {.ttl = terms.ttl, .jitter = terms.jitter}) == Written::yes;
+        WriteRequest<V> request{.hash = h,
+                                .is_absence = true,
+                                .obtained_at = ticket.taken_at(),
+                                .ticket = &ticket.ticket()};
+        return write(item, request,
+                     {.ttl = terms.ttl, .jitter = terms.jitter, .tags = terms.tags}) ==
+               Written::yes;
     }
 
     // ---- snapshots -----------------------------------------------------------------------------
@@ -458,18 +471,22 @@ private:
     template <class Change>
     std::optional<bool> try_update(std::optional<K>& key, Hash h, Change& change,
                                    const Terms& terms) {
+        const TagTime obtained_at = terms.tags.empty() ? any_tag_time : this->tag_time();
         Part& shard = shard_of(h);
         Guard guard(readers_);
         const auto found = shard.look(guard, std::as_const(*key), h);
         std::optional<V> current;
         if (shard.reading(found, expiry_.clock()).state == Found::hit)
             current.emplace(found.item->value.get());
-        Seen<V> seen{found.slot};
+        Seen<V> seen{found.slot, current.has_value()};
         if constexpr (ValueCell<V>::overwrites_in_place) seen.value = current;
         std::optional<V> next = std::invoke(change, std::move(current));
         if (next) {
             Item item(*std::move(key), *std::move(next), h);
-            WriteRequest<V> request{.hash = h, .condition = WriteIf::unchanged, .seen = &seen};
+            WriteRequest<V> request{.hash = h,
+                                    .obtained_at = obtained_at,
+                                    .condition = WriteIf::unchanged,
+                                    .seen = &seen};
             const Written written = write(item, request, terms);
             if (written != Written::changed) return written == Written::yes;
             key.emplace(std::move(item.key));

@@ -8,6 +8,7 @@
 #include "drey/clock.hpp"
 #include "drey/detail/tickets.hpp"
 #include "drey/memory/entry.hpp"
+#include "drey/memory/labels.hpp"
 #include "drey/memory/notes.hpp"
 #include "drey/options.hpp"
 #include "drey/types.hpp"
@@ -30,10 +31,12 @@ enum class Written {
 template <class V>
 struct Seen {
     Slot slot = no_slot;
+    bool was_hit = false;  // the value in it was live
 };
 template <class V>
 requires ValueCell<V>::overwrites_in_place struct Seen<V> {
     Slot slot = no_slot;
+    bool was_hit = false;
     std::optional<V> value = {};
 };
 
@@ -45,6 +48,8 @@ struct WriteRequest {
     Deadline deadline = no_deadline;
     Note note = {};
     bool is_absence = false;
+    TagTime obtained_at = any_tag_time;
+    Labels::Set* labels = nullptr;  // the entry's, if the write is kept
     std::int64_t now = 0;
     WriteIf condition = WriteIf::always;
     const Seen<V>* seen = nullptr;  // for WriteIf::unchanged

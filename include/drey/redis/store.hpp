@@ -9,6 +9,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -137,6 +138,7 @@ public:
     // ---- writing -------------------------------------------------------------------------------
 
     bool put(K&& key, V&& value, const Terms& terms, WriteIf condition) {
+        refuse_tags(terms);
         const Patience patience = client_.patience();
         const std::string name = keys_.name(key);
         const Life life = entries_.lifetime().of(terms);
@@ -154,6 +156,7 @@ public:
     /// One round trip. How many were stored.
     template <class Pairs, class AsKey>
     std::size_t put_many(Pairs&& entries, const Terms& terms, AsKey&& as_key) {
+        refuse_tags(terms);
         std::vector<std::string> names;
         std::vector<Command> commands;
         Outcome worst;
@@ -193,6 +196,7 @@ public:
     /// Compare-and-set in a loop, all within one time limit; `f` does not count.
     template <class F>
     bool update(K&& key, F& f, const Terms& terms) {
+        refuse_tags(terms);
         const std::string name = keys_.name(key);
         Patience patience = client_.patience();
         for (int round = 0; round < most_rounds; ++round) {
@@ -298,9 +302,13 @@ public:
     }
 
     bool fill(LoadTicket& ticket, K&&, V&& value, const Terms& terms, Attempt& attempt) {
+        if (!terms.tags.empty()) give_up(ticket, attempt);
+        refuse_tags(terms);
         return loads_.fill(ticket, attempt, value, terms) && inserted();
     }
     bool fill_absent(LoadTicket& ticket, K&&, const Terms& terms, Attempt& attempt) {
+        if (!terms.tags.empty()) give_up(ticket, attempt);
+        refuse_tags(terms);
         return loads_.fill_absent(ticket, attempt, terms) && inserted();
     }
 
@@ -350,6 +358,12 @@ public:
 
 private:
     static constexpr int most_rounds = 256;
+
+    /// Rather than forget them: what they should invalidate would stay.
+    static void refuse_tags(const Terms& terms) {
+        if (!terms.tags.empty())
+            throw std::invalid_argument("drey: tags: a cache over Redis cannot have them");
+    }
 
     bool put_if_absent(const std::string& name, const std::string& bytes,
                        const std::optional<std::string>& ttl, const Patience& patience) {

@@ -90,12 +90,12 @@ public:
     /// Stores the value in the cache, and queues it to be written. Blocks, or throws
     /// WriteQueueFull, if the queue is full (`when_full`); a key that is queued already always has
     /// room.
-    void put(K key, V value, PutOptions options = {}) {
+    void put(K key, V value, const PutOptions& options = {}) {
         put(std::move(key), std::move(value), options, writes_.worker().options().when_full);
     }
 
     /// As `put`, but does nothing and returns false if the queue is full.
-    bool try_put(K key, V value, PutOptions options = {}) {
+    bool try_put(K key, V value, const PutOptions& options = {}) {
         return put(std::move(key), std::move(value), options, std::nullopt);
     }
 
@@ -109,17 +109,17 @@ public:
     /// Puts pairs of key and value, each as `put` does, one after the other; the first that throws
     /// is the last.
     template <std::ranges::input_range Entries>
-    void put_many(Entries&& entries, PutOptions options = {}) {
+    void put_many(Entries&& entries, const PutOptions& options = {}) {
         for (const auto& [key, value] : entries) put(key, value, options);
     }
-    void put_many(std::initializer_list<std::pair<K, V>> entries, PutOptions options = {}) {
+    void put_many(std::initializer_list<std::pair<K, V>> entries, const PutOptions& options = {}) {
         put_many(std::span(entries.begin(), entries.size()), options);
     }
 
     /// Puts the value unless there is a row: one that is queued, cached, or found by the loader;
     /// whether it did.
     template <class Loader>
-    bool put_if_absent(K key, V value, Loader&& loader, PutOptions options = {}) {
+    bool put_if_absent(K key, V value, Loader&& loader, const PutOptions& options = {}) {
         bool put = false;
         change(
             key, loader,
@@ -134,7 +134,7 @@ public:
     /// Puts what `f(optional<V>)` makes of the row: one that is queued, cached, or found by the
     /// loader. If f returns nothing, erases the row. Whether there is a row now. f is called once.
     template <class F, class Loader>
-    bool update(K key, F&& f, Loader&& loader, PutOptions options = {}) {
+    bool update(K key, F&& f, Loader&& loader, const PutOptions& options = {}) {
         detail::check_change<V, F>();
         bool has_row = false;
         change(
@@ -267,7 +267,7 @@ private:
             PendingWrite<K, V>{key, std::move(value)});
     }
 
-    bool put(K key, V value, PutOptions options, std::optional<WhenFull> when_full) {
+    bool put(K key, V value, const PutOptions& options, std::optional<WhenFull> when_full) {
         detail::check_put(options);
         const Pending write = write_of(key, std::as_const(value));
         return writes_.put(write, when_full,

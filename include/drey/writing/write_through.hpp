@@ -57,7 +57,7 @@ public:
 
     /// Writes the value to the database, then to the cache. Throws what either throws; in both
     /// cases the cache has no value for the key then, and in the second the database has.
-    void put(key_type key, mapped_type value, PutOptions options = {}) {
+    void put(key_type key, mapped_type value, const PutOptions& options = {}) {
         detail::check_put(options);
         const Turn turn(turns_, key);
         store(key, std::move(value), options);
@@ -66,17 +66,18 @@ public:
     /// Writes pairs of key and value as `put` does, one after the other; the first that throws is
     /// the last.
     template <std::ranges::input_range Entries>
-    void put_many(Entries&& entries, PutOptions options = {}) {
+    void put_many(Entries&& entries, const PutOptions& options = {}) {
         for (const auto& [key, value] : entries) put(key, value, options);
     }
     void put_many(std::initializer_list<std::pair<key_type, mapped_type>> entries,
-                  PutOptions options = {}) {
+                  const PutOptions& options = {}) {
         put_many(std::span(entries.begin(), entries.size()), options);
     }
 
     /// Puts the value unless there is a row; whether it did.
     template <class Loader>
-    bool put_if_absent(key_type key, mapped_type value, Loader&& loader, PutOptions options = {}) {
+    bool put_if_absent(key_type key, mapped_type value, Loader&& loader,
+                       const PutOptions& options = {}) {
         detail::check_put(options);
         const Turn turn(turns_, key);
         if (detail::known_value(this->cache(), key, loader)) return false;
@@ -87,7 +88,7 @@ public:
     /// Puts what `f(optional<V>)` makes of the row, or erases the row if that is nothing, which
     /// needs an eraser unless f returns V. Whether there is a row now. f is called once.
     template <class F, class Loader>
-    bool update(key_type key, F&& f, Loader&& loader, PutOptions options = {}) {
+    bool update(key_type key, F&& f, Loader&& loader, const PutOptions& options = {}) {
         detail::check_change<mapped_type, F>();
         using Result = std::invoke_result_t<F&, std::optional<mapped_type>>;
         static_assert(Base::has_eraser || std::is_convertible_v<Result, mapped_type>,
