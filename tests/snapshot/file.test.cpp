@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
+#include <functional>
 #include <ios>
 #include <memory>
 #include <optional>
@@ -10,6 +11,7 @@
 #include <streambuf>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "drey/cache.hpp"
 #include "drey/codec/snapshot_format.hpp"
@@ -52,6 +54,16 @@ struct StrictCodec {
     static std::optional<std::string> decode(std::string_view bytes) {
         return bytes == "x" ? std::optional<std::string>("x") : std::nullopt;
     }
+};
+
+/// Does something while a snapshot is being taken.
+struct MeddlingCodec {
+    static inline std::function<void()> meddle{};
+    static void encode(const std::string& text, std::string& out) {
+        out += text;
+        if (meddle) std::exchange(meddle, nullptr)();
+    }
+    static std::optional<std::string> decode(std::string_view bytes) { return std::string(bytes); }
 };
 
 struct Fixture {
@@ -460,6 +472,22 @@ TEST_CASE_METHOD(Fixture, "a stream that cannot be read is an error of its own")
     std::istringstream cut(file().substr(0, 40));
     cut.exceptions(std::ios::eofbit | std::ios::failbit | std::ios::badbit);
     CHECK(fault_of(cut) == SnapshotFault::truncated);
+}
+
+TEST_CASE_METHOD(Fixture,
+                 "a codec may call the cache; what it overwrites is in the snapshot once") {
+    for (int i = 0; i < 50; ++i) cache.put(std::to_string(i), "old");
+    MeddlingCodec::meddle = [&] {
+        cache.erase("49");
+        for (int round = 0; round < 3; ++round)  // so that entries take each other's old places
+            for (int i = 48; i >= 0; --i) cache.put(std::to_string(i), "new");
+    };
+    std::stringstream file;
+    CHECK(cache.snapshot<MeddlingCodec, drey::Raw>(file) == 49);
+    CHECK(other().restore<MeddlingCodec, drey::Raw>(file) == 49);
+    CHECK(other().get("0") == "old");  // it was the first
+    for (int i = 1; i < 49; ++i) CHECK(other().get(std::to_string(i)) == "new");
+    CHECK_FALSE(other().contains("49"));
 }
 
 TEST_CASE("what is there all the time is in a snapshot once, however often it is overwritten",

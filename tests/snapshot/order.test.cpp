@@ -68,6 +68,8 @@ TEMPLATE_TEST_CASE("a restored cache evicts in the order in which the original d
         CHECK(restored.restore_from(original) == original.cache.size());
         CHECK(restored.evicted.empty());
         original.evicted.clear();
+        for (int key = 0; key < 60; key += 7)
+            CHECK(original.cache.get(key) == restored.cache.get(key));
         for (const std::size_t capacity : {15u, 8u, 1u}) {
             original.cache.set_capacity(capacity);
             restored.cache.set_capacity(capacity);
