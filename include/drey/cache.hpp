@@ -50,13 +50,14 @@ namespace drey {
 /// of key and value may throw, as may memory allocation; a call that throws has changed nothing,
 /// but that a `put` of a heavy entry may have evicted others before memory ran out, an `erase_if`
 /// may have erased some entries, a `take` has removed the value that it could not move or copy out,
-/// and a load may have stored its value. `erase`, `clear` and `purge_expired` need no memory.
+/// a load may have stored its value, and a `restore` some entries if memory ran out at the end.
+/// `erase`, `clear` and `purge_expired` need no memory.
 ///
 /// Requirements: K and V movable; K hashable and comparable. `get`, `find`, `get_or_load` and
 /// `update` need a copyable V; the others do not. K need never be copyable.
 ///
-/// Complexity: every call on one key is expected O(1), `for_each`, `erase_if` and `clear` are
-/// linear in the entries, `purge_expired` in those that expired.
+/// Complexity: every call on one key is expected O(1), `for_each`, `erase_if`, `clear`, `snapshot`,
+/// `restore` and `refresh_all` are linear in the entries, `purge_expired` in those that expired.
 template <class K, class V, class Backend>
 class Cache {
     using Traits = detail::BackendOf<Backend, K, V>;
@@ -79,7 +80,8 @@ public:
     using Options = typename Traits::Options;
 
     /// Whether the entries are in this process: only then are there a capacity, `for_each`,
-    /// `erase_if`, `purge_expired`, `synchronize` and `validate`.
+    /// `erase_if`, `purge_expired`, `snapshot`, `restore`, `refresh_all`, `synchronize` and
+    /// `validate`.
     static constexpr bool is_in_process = requires(Impl & impl) { impl.capacity(); };
 
     /// Throws std::invalid_argument that names the field if an option is wrong.
