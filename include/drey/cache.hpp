@@ -63,6 +63,7 @@ class Cache {
     using Traits = detail::BackendOf<Backend, K, V>;
     using Impl = typename Traits::type;
     using Loads = Loading<K, V, Impl>;
+    using Attempt = typename Impl::Attempt;
     static constexpr bool copies = std::is_copy_constructible_v<V>;
 
     /// What is looked up as a string_view, though not as what it is: a C string.
@@ -328,7 +329,7 @@ public:
         std::unordered_multimap<std::uint64_t, std::size_t> known;
         for (const auto& one : keys) {
             K key(one);
-            const std::uint64_t hash = typename Impl::Attempt(backend_, key).hash();
+            const std::uint64_t hash = Attempt(backend_, key).hash();
             const auto [first, last] = known.equal_range(hash);
             const auto at = std::find_if(first, last, [&](const auto& candidate) {
                 return backend_.equal(unique[candidate.second], key);
@@ -559,27 +560,68 @@ private:
         static_assert(
             copies,
             "drey: get_or_load copies the value; for values that only move, use visit_or_load");
+        if constexpr (std::is_scalar_v<V> && !std::same_as<decltype(as_key(key)), K>) {
+            // A hit stays in registers: what has an address on the way of a miss is made there.
+            if (options != nullptr) detail::check(*options);
+            Attempt attempt(backend_, as_key(key));
+            V value{};
+            const auto use = [&](V found) { value = found; };
+            if (loading_.get_at_once(as_key(key), attempt, use)) [[likely]]
+                return value;
+            return copy_closely<Q, Loader>(key, std::move(attempt), loader, options);
+        } else {
+            std::optional<V> result;
+            load(std::forward<Q>(key), std::forward<Loader>(loader), options, into(result));
+            return returned<Loader>(result);
+        }
+    }
+
+    template <class Q, class Loader>
+    [[gnu::noinline]] auto copy_closely(std::remove_reference_t<Q>& key, Attempt attempt,
+                                        std::remove_reference_t<Loader>& loader,
+                                        const LoadOptions* options) ->
+        typename detail::LoadReturn<Loader, K, V>::type {
         std::optional<V> result;
-        load(std::forward<Q>(key), std::forward<Loader>(loader), options,
-             [&]<class T>(T&& value) { result.emplace(std::forward<T>(value)); });
+        loading_.get(as_key(key), key_maker<Q>(key), attempt, std::forward<Loader>(loader), options,
+                     into(result));
+        return returned<Loader>(result);
+    }
+
+    static auto into(std::optional<V>& result) {
+        return [&]<class T>(T&& value) { result.emplace(std::forward<T>(value)); };
+    }
+
+    template <class Loader>
+    static auto returned(std::optional<V>& result) ->
+        typename detail::LoadReturn<Loader, K, V>::type {
         if constexpr (detail::LoadReturn<Loader, K, V>::optional) {
-            return result;
+            return std::move(result);
         } else {
             return *std::move(result);
         }
     }
 
+    /// Makes a K of what a call was given.
+    template <class Q>
+    static auto key_maker(std::remove_reference_t<Q>& key) {
+        static_assert(std::is_constructible_v<K, Q&&>,
+                      "drey: to load, a key that cannot be copied must be moved into the call");
+        return [&]() -> K { return K(std::forward<Q>(key)); };
+    }
+
     /// Looks the key up, and makes a K of it only on a miss.
     template <class Q, class Loader, class Use>
     bool load(Q&& key, Loader&& loader, const LoadOptions* options, Use&& use) {
-        static_assert(std::is_constructible_v<K, Q&&>,
-                      "drey: to load, a key that cannot be copied must be moved into the call");
         constexpr bool must_be_made = std::same_as<decltype(as_key(key)), K>;
         if constexpr (must_be_made) {
             return load(K(std::forward<Q>(key)), std::forward<Loader>(loader), options, use);
         } else {
-            const auto make_key = [&]() -> K { return K(std::forward<Q>(key)); };
-            return loading_.get(as_key(key), make_key, std::forward<Loader>(loader), options, use);
+            if (options != nullptr) detail::check(*options);
+            Attempt attempt(backend_, as_key(key));
+            if (loading_.get_at_once(as_key(key), attempt, use)) [[likely]]
+                return true;
+            return loading_.get(as_key(key), key_maker<Q>(key), attempt,
+                                std::forward<Loader>(loader), options, use);
         }
     }
 

@@ -273,7 +273,7 @@ TEST_CASE("every allocation of a stale value and of an absence may fail") {
     const auto put_absent = [&](Loading& s, std::string key) {
         s.put_absent(std::move(key), for_ever);
     };
-    for (const std::uint64_t key : {1, 62, 63, 100}) {
+    for (const std::uint64_t key : {1U, 62U, 63U, 100U}) {
         check("stale", key, put_stale);
         check("absent", key, put_absent);
         check("absent for a while", key,

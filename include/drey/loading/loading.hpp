@@ -62,7 +62,8 @@ struct LoadSettings {
 ///
 /// `Backend` gives
 ///  - Attempt(backend, key): one call's way through; its hash(); movable,
-///  - look(key, attempt, use): the first look; see Reading,
+///  - look(key, attempt, use): the first look; see Reading; perhaps in halves too, look_at_once and
+///    look_closely,
 ///  - LoadTicket(backend, hash): the right to fill, which an invalidation dooms,
 ///  - prepare(ticket, key, attempt, why, use): a last look before the loader runs, and whatever the
 ///    backend needs of the others who may be loading the key; says stale if there is such a value,
@@ -93,16 +94,25 @@ public:
         if (Alarms* const alarms = alarms_.find()) alarms->stop();  // before what they ring for
     }
 
+    /// Calls `use(value)` and says yes if the key has a value that will not expire, as most hits
+    /// have; else nothing has happened, and `get` is to be called with the same attempt.
+    template <class Q, class Use>
+    [[gnu::always_inline]] bool get_at_once(const Q& key, const Attempt& attempt, Use& use) {
+        if constexpr (requires { backend_.look_at_once(key, attempt, use); }) {
+            return backend_.look_at_once(key, attempt, use);
+        } else {
+            return false;
+        }
+    }
+
     /// Calls `use(value)` with the key's value; on a miss, with what the loader brings. False if
-    /// there is no such row. `make_key()` gives a K to keep. Throws what the loader throws,
-    /// ReentrantLoad where waiting would never end, LoadTimeout.
+    /// there is no such row. `make_key()` gives a K to keep; `call` has been checked. Throws what
+    /// the loader throws, ReentrantLoad where waiting would never end, LoadTimeout.
     template <class Q, class MakeKey, class Loader, class Use>
-    [[gnu::always_inline]] bool get(const Q& key, MakeKey&& make_key, Loader&& loader,
-                                    const LoadOptions* call, Use&& use) {
-        if (call != nullptr) detail::check(*call);
-        Attempt attempt(backend_, key);
+    bool get(const Q& key, MakeKey&& make_key, Attempt& attempt, Loader&& loader,
+             const LoadOptions* call, Use&& use) {
         Looked looked;
-        look(backend_, key, attempt, looked, use);
+        look_closely(backend_, key, attempt, looked, use);
         if (looked.found == Found::hit && looked.reading.load_cost.count() == 0) [[likely]]
             return true;
         LoaderOf<K, V, Loader> erased(loader);

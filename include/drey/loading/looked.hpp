@@ -14,7 +14,7 @@ namespace drey {
 template <class V>
 struct Looked {
     Found found = Found::miss;
-    Reading reading;
+    Reading reading;         // of a fresh value only if its load's cost is known
     std::optional<V> stale;  // a copy, if there can be one
 
     /// Whether there is a stale value that this call may use.
@@ -40,19 +40,37 @@ TagTime tag_time_of(const Backend& backend) noexcept {
     }
 }
 
-/// Looks, and calls `use(value)` if the value is fresh.
-template <class V, class Backend, class Q, class Use>
-[[gnu::always_inline]] inline void look(Backend& backend, const Q& key,
-                                        typename Backend::Attempt& attempt, Looked<V>& looked,
-                                        Use& use) {
-    looked.found = backend.look(key, attempt, [&]<class T>(T&& value, const Reading& reading) {
-        looked.reading = reading;
+/// Who is told by a look's backend: calls `use(value)` if the value is fresh.
+template <class V, class Use>
+auto noting(Looked<V>& looked, Use& use) {
+    return [&]<class T>(T&& value, const Reading& reading) {
+        // Of most hits nobody wants to know more: only early refreshes ask how old they are.
+        if (reading.state != Found::hit || reading.load_cost.count() != 0) looked.reading = reading;
         if (reading.state == Found::hit) {
             use(std::forward<T>(value));
         } else if constexpr (std::is_copy_constructible_v<V>) {
             looked.stale.emplace(std::forward<T>(value));
         }
-    });
+    };
+}
+
+/// Looks, and calls `use(value)` if the value is fresh.
+template <class V, class Backend, class Q, class Use>
+void look(Backend& backend, const Q& key, typename Backend::Attempt& attempt, Looked<V>& looked,
+          Use& use) {
+    looked.found = backend.look(key, attempt, noting(looked, use));
+}
+
+/// The same for who has looked at once, if the backend can, in vain.
+template <class V, class Backend, class Q, class Use>
+[[gnu::always_inline]] inline void look_closely(Backend& backend, const Q& key,
+                                                typename Backend::Attempt& attempt,
+                                                Looked<V>& looked, Use& use) {
+    if constexpr (requires { backend.look_closely(key, attempt, use); }) {
+        looked.found = backend.look_closely(key, attempt, noting(looked, use));
+    } else {
+        looked.found = backend.look(key, attempt, noting(looked, use));
+    }
 }
 
 /// Whether a stale value may still be served some time after the look that found it. If tags were

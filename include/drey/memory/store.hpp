@@ -256,16 +256,28 @@ public:
     /// What the key has, for who loads: calls `use(value, reading)` with a value, in place, without
     /// a lock, be it live or stale. Counts a hit if what was found spares a load, else a miss.
     template <class Q, class Use>
-    [[gnu::always_inline]] Found look(const Q& key, const Attempt& attempt, Use&& use) {
-        const Hash h = attempt.hash();
-        {
-            QuickGuard guard(readers_);
-            if (const Item* item = hit_at_once(guard, key, h)) [[likely]] {
-                std::invoke(use, item->value.get(), Reading{});  // what lasts needs no more said
-                return Found::hit;
-            }
-        }
-        return look_with_care<Asks::for_all, AsArgument<Q>>(key, h, use);
+    Found look(const Q& key, const Attempt& attempt, Use&& use) {
+        Found found = Found::hit;
+        const auto use_for_good = [&](const V& value) { std::invoke(use, value, Reading{}); };
+        if (!look_at_once(key, attempt, use_for_good)) found = look_closely(key, attempt, use);
+        return found;
+    }
+
+    /// The first half of `look`: calls `use(value)` and says yes if the value is what most hits
+    /// are, and will not expire. Else nothing has happened, and the other half is to be asked.
+    template <class Q, class Use>
+    [[gnu::always_inline]] bool look_at_once(const Q& key, const Attempt& attempt, Use&& use) {
+        QuickGuard guard(readers_);
+        const Item* item = hit_at_once(guard, key, attempt.hash());
+        if (item == nullptr) [[unlikely]]
+            return false;
+        std::invoke(use, item->value.get());
+        return true;
+    }
+
+    template <class Q, class Use>
+    Found look_closely(const Q& key, const Attempt& attempt, Use&& use) {
+        return look_with_care<Asks::for_all, AsArgument<Q>>(key, attempt.hash(), use);
     }
 
     /// Whether another load has stored something since the look-up that missed: a value, with which
