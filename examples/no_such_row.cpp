@@ -47,26 +47,24 @@ int main() {
         find(1);
         find(99);
         expect(db.queries == 3,
-               "that there is no such row is not remembered: the next call asks again");
+               "that there is no such row is not remembered unless you say so: the next call asks "
+               "again");
     }
 
-    // Should it be remembered, against those who keep asking for what does not exist? Then it is a
-    // value like another: an optional. Loaded gives it a TTL of its own, shorter than that of
-    // users.
+    // Should it be remembered, against those who keep asking for what does not exist? Then say for
+    // how long.
     {
-        drey::Cache<int, std::optional<User>> users{
-            {.capacity = 100, .ttl = 10min, .clock = clock}};
+        drey::Cache<int, User> users{
+            {.capacity = 100, .ttl = 10min, .loading = {.negative_ttl = 5s}, .clock = clock}};
         const auto find = [&](int id) {
-            return users.get_or_load(id, [&](int missed) {
-                std::optional<User> user = db.find(missed);
-                const drey::Ttl ttl = user ? 10min : 5s;
-                return drey::Loaded<std::optional<User>>{std::move(user), {.ttl = ttl}};
-            });
+            return users.get_or_load(id, [&](int missed) { return db.find(missed); });
         };
         db.queries = 0;
         for (int i = 0; i < 1000; ++i) find(99);
         expect(!find(99).has_value(), "a user who does not exist is not found");
         expect(db.queries == 1, "and a thousand requests for one are one query");
+        expect(users.find(99).is_absent() && users.find(98).is_miss(),
+               "find tells what does not exist from what is not known");
 
         db.rows[99] = {.name = "Grace"};
         users.erase(99);

@@ -3,10 +3,15 @@
 #include <drey/drey.hpp>
 
 #include <chrono>
+#include <coroutine>
 #include <fstream>
+#include <functional>
+#include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 // What the README's code takes for granted: an application with users in a database.
 
@@ -33,6 +38,7 @@ struct Database {
         return {"Ada"};
     }
     std::optional<User> find(int) { return User{"Ada"}; }
+    std::map<int, User> load_many(std::span<const int>) { return {}; }
     void rename(const std::string&, const std::string&) {}
     void save(const std::string&, const User&) {}
     void set(const std::string&, int) {}
@@ -43,3 +49,18 @@ struct Database {
 inline int expensive_route(int from, int to) { return to - from; }
 
 inline void log(const std::string&, const std::string&) {}
+
+struct ThreadPool {
+    void post(const std::function<void()>& task) { task(); }
+};
+
+/// A coroutine that nobody waits for.
+struct Task {
+    struct promise_type {
+        Task get_return_object() { return {}; }
+        std::suspend_never initial_suspend() noexcept { return {}; }
+        std::suspend_never final_suspend() noexcept { return {}; }
+        void return_void() {}
+        void unhandled_exception() {}
+    };
+};
