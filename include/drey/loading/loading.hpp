@@ -115,8 +115,7 @@ public:
         look_closely(backend_, key, attempt, looked, use);
         if (looked.found == Found::hit && looked.reading.load_cost.count() == 0) [[likely]]
             return true;
-        LoaderOf<K, V, Loader> erased(loader);
-        return go_on(make_key, attempt, looked, erased, options(call), UseRef<V>(use));
+        return go_on_with<Loader>(make_key, attempt, looked, loader, call, use);
     }
 
     /// The same with a loader that has no type.
@@ -205,6 +204,15 @@ private:
     static const LoadOptions& options(const LoadOptions* call) noexcept {
         static const LoadOptions none;
         return call != nullptr ? *call : none;
+    }
+
+    /// Apart from hits, so that they need no room for what it needs.
+    template <class Loader, class MakeKey, class Use>
+    [[gnu::noinline]] bool go_on_with(MakeKey& make_key, Attempt& attempt, Looked& looked,
+                                      std::remove_reference_t<Loader>& loader,
+                                      const LoadOptions* call, Use& use) {
+        LoaderOf<K, V, Loader> erased(loader);
+        return go_on(make_key, attempt, looked, erased, options(call), UseRef<V>(use));
     }
 
     /// What a get comes to whose look said this. Whether there is a value, which was used.
