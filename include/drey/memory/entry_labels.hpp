@@ -47,10 +47,10 @@ public:
     /// Slots below may have labels.
     std::size_t size() const noexcept { return made_; }
 
-    /// Makes room for slots below n if labels are in use, or if `wanted` makes it so from now on.
-    /// May throw std::bad_alloc, leaving what was there as it was.
-    void grow(std::size_t n, bool wanted) {
-        if (n <= made_ || (!wanted && !in_use())) return;
+    /// Makes room for slots below n; from now on labels are in use. May throw std::bad_alloc,
+    /// leaving what was there as it was.
+    void grow(std::size_t n) {
+        if (n <= made_) return;
         if (column_ == nullptr) column_ = std::make_unique<Column>();
         column_->grow(n);
         for (; made_ < n; ++made_) column_->emplace(static_cast<Slot>(made_), nullptr);

@@ -113,22 +113,9 @@ public:
     /// time changes it.
     Reading reading(const Found& found, const ClockRef& clock) const {
         if (found.item == nullptr) return {.state = drey::Found::miss};
-        TagTime tags_hold = any_tag_time;
-        if (const Labels::Set* labels = state_.labels.of(found.slot)) [[unlikely]] {
-            tags_hold = labels->now();  // first: what is invalidated after that may go unseen
-            if (labels->is_dropped()) return {.state = drey::Found::miss};
-        }
-        const Deadline deadline = state_.deadlines.at(found.slot);
-        const Note note = state_.notes.at(found.slot);
-        const Deadline end = std::min(deadline, note.fresh_until);
-        if (end == no_deadline)
-            return {.state = found.is_absence ? drey::Found::absent : drey::Found::hit,
-                    .tags_hold = tags_hold};
-        const std::int64_t now = clock.now();
-        return {.state = standing(deadline, note.fresh_until, found.is_absence, now),
-                .left = end - now,
-                .load_cost = std::chrono::nanoseconds(note.load_cost),
-                .tags_hold = tags_hold};
+        if (state_.labels.in_use()) [[unlikely]]
+            return reading_with_labels(found, clock);
+        return reading_by_time(found, clock);
     }
 
     /// Delivers a hit on an entry that the caller protects.
@@ -472,6 +459,28 @@ private:
     static constexpr int patience = 16;
     static constexpr std::size_t most_at_once = 256;
     static constexpr std::int64_t no_time = std::numeric_limits<std::int64_t>::min();
+
+    Reading reading_by_time(const Found& found, const ClockRef& clock) const {
+        const Deadline deadline = state_.deadlines.at(found.slot);
+        const Note note = state_.notes.at(found.slot);
+        const Deadline end = std::min(deadline, note.fresh_until);
+        if (end == no_deadline)
+            return {.state = found.is_absence ? drey::Found::absent : drey::Found::hit};
+        const std::int64_t now = clock.now();
+        return {.state = standing(deadline, note.fresh_until, found.is_absence, now),
+                .left = end - now,
+                .load_cost = std::chrono::nanoseconds(note.load_cost)};
+    }
+
+    [[gnu::noinline]] Reading reading_with_labels(const Found& found, const ClockRef& clock) const {
+        const Labels::Set* labels = state_.labels.of(found.slot);
+        if (labels == nullptr) return reading_by_time(found, clock);
+        const TagTime before = labels->now();  // what is invalidated after this may go unseen
+        if (labels->is_dropped()) return {.state = drey::Found::miss};
+        Reading reading = reading_by_time(found, clock);
+        reading.tags_hold = before;
+        return reading;
+    }
 
     /// Goes on from the home group of the newest segment to its end. All by value, and not inlined,
     /// so that nothing need be in memory for its sake.

@@ -258,7 +258,8 @@ private:
         const std::size_t slots = table.end();
         deadlines.grow(slots, request.deadline != no_deadline);
         notes.grow(slots, !request.note.is_blank());
-        labels.grow(slots, request.labels != nullptr);
+        if (request.labels != nullptr || labels.in_use()) [[unlikely]]
+            labels.grow(slots);
         if (slots == prepared_slots_) return;
         policy.grow(slots);
         retired.grow(slots);
