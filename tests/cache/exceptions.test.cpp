@@ -135,6 +135,13 @@ std::vector<Call<Cache>> calls_that_allocate() {
         {"put new", Promise::strong, [](Cache& c) { c.put(key_of(100), 100); }},
         {"put new with a TTL", Promise::strong,
          [](Cache& c) { c.put(key_of(100), 100, {.ttl = 1s}); }},
+        {"put new with tags", Promise::strong,
+         [](Cache& c) {
+             c.put(key_of(100), 100, {.tags = {key_of(1), key_of(2)}});
+         }},
+        {"overwrite with tags", Promise::strong,
+         [](Cache& c) { c.put(key_of(3), 100, {.tags = {key_of(1)}}); }},
+        {"invalidate_tag", Promise::strong, [](Cache& c) { c.invalidate_tag(key_of(1)); }},
         {"overwrite", Promise::strong, [](Cache& c) { c.put(key_of(3), 100); }},
         {"overwrite with a TTL", Promise::strong,
          [](Cache& c) { c.put(key_of(3), 100, {.ttl = 1s}); }},
@@ -165,6 +172,8 @@ std::vector<Call<Cache>> calls_that_allocate() {
          [=](Cache& c) { c.get_or_load(key_of(3), loaded); }},
         {"get_or_load", Promise::may_have_it, [=](Cache& c) { c.get_or_load(key_of(100), loaded); },
          100},
+        {"get_or_load with tags", Promise::may_have_it,
+         [=](Cache& c) { c.get_or_load(key_of(100), loaded, {.tags = {key_of(1)}}); }, 100},
         {"get_or_load by another's key", Promise::may_have_it,
          [=](Cache& c) {
              const std::string key = key_of(100);

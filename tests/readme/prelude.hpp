@@ -46,6 +46,8 @@ struct Database {
     std::optional<int> score(const std::string&) { return 1; }
 };
 
+inline std::string render(const std::string& url) { return url; }
+
 inline int expensive_route(int from, int to) { return to - from; }
 
 inline void log(const std::string&, const std::string&) {}
