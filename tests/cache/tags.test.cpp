@@ -284,6 +284,25 @@ TEST_CASE_METHOD(Fixture, "a stale value is not served if its tag was invalidate
     CHECK(cache.get_or_load_many({1}, fail_all("another"), options).front() == "stale");
     clock.advance(2s);
     CHECK_THROWS_AS(cache.get_or_load_many({1}, fail_all("t"), options), std::runtime_error);
+    clock.advance(2s);
+
+    LoadOptions here = options;
+    here.executor = [](const std::function<void()>& task) { task(); };
+    const auto load_async = [&](std::string_view tag) {
+        std::string got;
+        cache.async_get_or_load(1, fail_after(tag), here)
+            .then([&](drey::LoadResult<std::string> result) {
+                try {
+                    got = std::move(result).get();
+                } catch (const std::runtime_error& error) {
+                    got = error.what();
+                }
+            });
+        return got;
+    };
+    CHECK(load_async("another") == "stale");
+    clock.advance(2s);
+    CHECK(load_async("t") == "no");
 }
 
 TEST_CASE("tags work for words that are otherwise overwritten in place", "[tags]") {

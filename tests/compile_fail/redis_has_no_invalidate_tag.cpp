@@ -4,6 +4,4 @@
 
 using Cache = drey::Cache<int, int, drey::Redis<>>;
 
-void f(Cache& cache) {
-    cache.invalidate_tag("a");
-}
+void f(Cache& cache) { cache.invalidate_tag("a"); }

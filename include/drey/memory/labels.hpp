@@ -74,6 +74,8 @@ public:
 
         TagTime now() const noexcept { return all_.now(); }
 
+        std::size_t size() const noexcept { return labels_.size(); }
+
     private:
         friend class Labels;
         Set(Labels& all, TagTime obtained_at) : all_(all), obtained_at_(obtained_at) {}
@@ -142,8 +144,6 @@ public:
         return counted == uses &&
                std::all_of(cells_.begin(), cells_.end(), [&](TagTime at) { return at <= now; });
     }
-
-    static std::size_t size(const Set& set) noexcept { return set.labels_.size(); }
 
 private:
     static constexpr std::size_t cells = 1024;

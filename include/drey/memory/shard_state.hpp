@@ -215,7 +215,7 @@ public:
     std::size_t label_count() const noexcept {
         std::size_t count = 0;
         for (Slot s = 0; s < labels.size(); ++s)
-            if (const Labels::Set* set = labels.of(s)) count += Labels::size(*set);
+            if (const Labels::Set* set = labels.of(s)) count += set->size();
         return count;
     }
 
