@@ -419,7 +419,7 @@ private:
         }
 
         /// After a flight that the key went into.
-        void take_key_back(Flight& flight) {
+        [[gnu::noinline]] void take_key_back(Flight& flight) {  // rare
             key_.reset();
             // It has landed: nobody else looks at it.
             if (flight.has_key) key_.emplace(std::move(flight.key));
