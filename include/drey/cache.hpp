@@ -560,7 +560,7 @@ private:
         static_assert(
             copies,
             "drey: get_or_load copies the value; for values that only move, use visit_or_load");
-        if constexpr (std::is_scalar_v<V> && !std::same_as<decltype(as_key(key)), K>) {
+        if constexpr (std::is_scalar_v<V> && std::is_reference_v<decltype(as_key(key))>) {
             // A hit stays in registers: what has an address on the way of a miss is made there.
             if (options != nullptr) detail::check(*options);
             Attempt attempt(backend_, as_key(key));
@@ -617,11 +617,12 @@ private:
             return load(K(std::forward<Q>(key)), std::forward<Loader>(loader), options, use);
         } else {
             if (options != nullptr) detail::check(*options);
-            Attempt attempt(backend_, as_key(key));
-            if (loading_.get_at_once(as_key(key), attempt, use)) [[likely]]
+            const auto& look_up = as_key(key);
+            Attempt attempt(backend_, look_up);
+            if (loading_.get_at_once(look_up, attempt, use)) [[likely]]
                 return true;
-            return loading_.get(as_key(key), key_maker<Q>(key), attempt,
-                                std::forward<Loader>(loader), options, use);
+            return loading_.get(look_up, key_maker<Q>(key), attempt, std::forward<Loader>(loader),
+                                options, use);
         }
     }
 

@@ -119,7 +119,7 @@ public:
         Flight& flight = *boarding.flight;
         if (flight.error) {
             if (stale && plan_.serves_on_error() && !flight.was_abandoned &&
-                still_stands(tags_hold, stale) && shared_.control.may_serve(flight, stale))
+                still_stands(tags_hold, stale) && shared_.control.may_serve(flight, key_, stale))
                 return serve(std::move(stale));
             promise_->complete(std::nullopt, flight.error);
         } else if (Control::is_doubtful(boarding) || Control::is_overtaken(boarding) ||

@@ -132,7 +132,8 @@ private:
                 } else if (flight.value) {
                     values_[mine.index] = std::move(flight.value);
                 }
-            } else if (mine.stale && still_stands(mine) && control_.may_serve(flight, mine.stale)) {
+            } else if (mine.stale && still_stands(mine) &&
+                       control_.may_serve(flight, keys_[mine.index], mine.stale)) {
                 serve(mine.index, mine.stale);
             } else {
                 is_excused = false;

@@ -68,14 +68,15 @@ public:
     /// failed or takes too long: not if the key was invalidated meanwhile. Where others than this
     /// process may have done that, one more look says so, and what it finds is what is served;
     /// if it cannot say either, nobody knows better than the caller.
-    bool may_serve(Flight& flight, std::optional<V>& stale) noexcept {
+    bool may_serve(Flight& flight, [[maybe_unused]] const K& key,
+                   [[maybe_unused]] std::optional<V>& stale) noexcept {
         if (flights_.is_doomed(flight)) return false;
         if constexpr (has_others) {
             try {
-                typename Backend::Attempt attempt(backend_, std::as_const(flight.key));
+                typename Backend::Attempt attempt(backend_, key);
                 Looked<V> now;
                 const auto use = [&]<class T>(T&& value) { stale.emplace(std::forward<T>(value)); };
-                look(backend_, std::as_const(flight.key), attempt, now, use);
+                look(backend_, key, attempt, now, use);
                 if (now.found == Found::stale) stale = std::move(now.stale);
                 return now.found == Found::hit || now.found == Found::stale ||
                        now.found == Found::failed;

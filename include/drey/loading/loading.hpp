@@ -360,7 +360,7 @@ private:
         /// After a load that threw.
         Answer serve_instead(Flight& flight, Looked& looked, bool has_stale) {
             if (has_stale && plan_.serves_on_error() && still_stands(looked) &&
-                all_.control_.may_serve(flight, looked.stale) &&
+                all_.control_.may_serve(flight, *key_, looked.stale) &&
                 serve_stale(looked) == Answer::value)
                 return Answer::value;
             std::rethrow_exception(flight.error);
