@@ -65,7 +65,10 @@ public:
     /// Who leads; nobody as long as it is not claimed.
     const std::atomic<std::thread::id>& leader() const noexcept { return leader_; }
 
-    /// Makes the calling thread the leader, if there is none.
+    /// Makes the calling thread the leader, if there is none. Release: who then waits for the
+    /// flight sees who leads it. Acquire: who loses sees what the winner did before, as the
+    /// destructor must that finds nothing to abandon. The flight itself came to both through a
+    /// lock.
     bool claim() noexcept {
         std::thread::id nobody;
         return leader_.compare_exchange_strong(nobody, std::this_thread::get_id(),
