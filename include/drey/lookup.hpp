@@ -25,8 +25,14 @@ struct Reading {
     Found state = Found::hit;               ///< hit or stale
     std::int64_t left = no_deadline;        ///< nanoseconds until it is stale, if that is known
     std::chrono::nanoseconds load_cost{0};  ///< how long it took to load; 0: unknown
+    /// When it ceases to be fresh, by whatever clock, if a value of the key that is stored later
+    /// has another such time.
+    std::int64_t fresh_until = no_deadline;
     TagTime tags_hold = any_tag_time;  ///< when no tag of it had been invalidated, if it has any
 };
+
+/// Whether a look counts as a hit or a miss. A call has one that does, however often it looks.
+enum class Counts : bool { no, yes };
 
 /// What a load is for.
 enum class LoadFor {

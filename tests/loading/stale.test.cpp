@@ -46,6 +46,22 @@ TEST_CASE("the first who finds a stale value starts one load, and all get the va
     CHECK(f.background.size() == 0);
 }
 
+TEST_CASE(
+    "a load that a put has overtaken keeps nobody from replacing that put's value in its turn") {
+    Fixture f(stale());
+    f.be_stale(1);
+    CHECK(f.get() == 1);
+    CHECK(f.get() == 1);
+    f.be_stale(5);  // the load of before is still queued, and will not fill
+    CHECK(f.get() == 5);
+    CHECK(f.background.size() == 2);
+    CHECK(f.get() == 5);
+    CHECK(f.background.size() == 2);
+    f.background.run();
+    CHECK(f.get() == 2);
+    CHECK(f.stats().dropped_loads == 1);
+}
+
 TEST_CASE("a loader that throws is left alone for retry_after, while the stale value is served") {
     Fixture f(stale());
     f.be_stale();

@@ -57,10 +57,10 @@ public:
           may_be_absent_(may_be_absent), plan_(plan), executor_(std::move(executor)),
           runs_here_(runs_here), promise_(std::move(promise)) {}
 
-    /// Looks, and waits if need be.
+    /// Looks once more, and waits if need be.
     void begin() noexcept {
         try {
-            Attempt attempt(shared_.backend, std::as_const(key_));
+            Attempt attempt(shared_.backend, std::as_const(key_), Counts::no);
             Looked<V> looked;
             std::optional<V> value;
             const auto use = [&]<class T>(T&& fresh) { value.emplace(std::forward<T>(fresh)); };

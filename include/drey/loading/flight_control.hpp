@@ -58,6 +58,7 @@ public:
     }
 
     Flights& flights() noexcept { return flights_; }
+    const Flights& flights() const noexcept { return flights_; }
 
     /// Whether the key's loader has thrown, and is left alone.
     bool rests(Hash h) {
@@ -73,7 +74,7 @@ public:
         if (flights_.is_doomed(flight)) return false;
         if constexpr (has_others) {
             try {
-                typename Backend::Attempt attempt(backend_, key);
+                typename Backend::Attempt attempt(backend_, key, Counts::no);
                 Looked<V> now;
                 const auto use = [&]<class T>(T&& value) { stale.emplace(std::forward<T>(value)); };
                 look(backend_, key, attempt, now, use);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -12,8 +13,10 @@
 #include <vector>
 
 #include "drey/clock.hpp"
+#include "drey/hash.hpp"
 #include "drey/loading/flight.hpp"
 #include "drey/loading/wait_graph.hpp"
+#include "drey/lookup.hpp"
 #include "drey/types.hpp"
 
 namespace drey {
@@ -21,6 +24,10 @@ namespace drey {
 /// The loads in flight of one cache, by key: who misses a key that is being loaded joins that
 /// flight. One whose ticket is doomed takes no more passengers: who asks after an invalidation gets
 /// what was loaded after it.
+///
+/// Most readers of a stale value find that it is being replaced. They are told without a lock, by a
+/// hint: a few words, each the mark of one stale value that a flight in the table will replace. Two
+/// may contend for a word, and one of them is not hinted at.
 ///
 /// Invariants: a flight is in the table from before its loader runs until its result is known; at
 /// most one flight of a key in the table is not doomed; only its leader ends a flight. Thread-safe.
@@ -31,6 +38,14 @@ public:
     using Ptr = std::shared_ptr<Flight>;
 
     explicit Flights(Backend& backend) noexcept : backend_(backend) {}
+
+    /// Tells one stale value of one key from all others.
+    using Mark = std::uint64_t;
+    static constexpr Mark no_mark = 0;
+    static Mark mark_of(Hash h, const Reading& stale) noexcept {
+        if (stale.state != Found::stale || stale.fresh_until == no_deadline) return no_mark;
+        return detail::mix(h, static_cast<std::uint64_t>(stale.fresh_until)) | 1;
+    }
 
     struct Boarding {
         Ptr flight;
@@ -53,19 +68,34 @@ public:
         return {.flight = add(stripe, h, make), .is_new = true};
     }
 
-    /// The flight that `make()` returns, unless the key has one.
+    /// The flight that `make()` returns, unless the key has one. It will replace what has this
+    /// mark.
     template <class Make>
-    Ptr start(const K& key, Hash h, Make&& make) {
+    Ptr start(const K& key, Hash h, Make&& make, Mark mark = no_mark) {
         Stripe& stripe = stripe_of(h);
         const std::lock_guard lock(stripe.mutex);
         if (find(stripe, key, h).flight) return nullptr;
-        return add(stripe, h, make);
+        Ptr flight = add(stripe, h, make);
+        hint(h, mark);
+        return flight;
     }
 
-    bool contains(const K& key, Hash h) {
+    /// Whether the key has a flight, which will replace what has this mark.
+    bool contains(const K& key, Hash h, Mark mark = no_mark) {
         Stripe& stripe = stripe_of(h);
         const std::lock_guard lock(stripe.mutex);
-        return find(stripe, key, h).flight != nullptr;
+        if (!find(stripe, key, h).flight) return false;
+        hint(h, mark);
+        return true;
+    }
+
+    /// The same without the lock; false if it is not known. True of a value that was replaced
+    /// meanwhile, too, as long as the flight takes: who asks has found it before.
+    ///
+    /// Relaxed: nothing is read on the strength of it. No hint outlasts its flight, as both are
+    /// written under the stripe's lock, and the flight's end clears its word whatever it says.
+    bool will_replace(Hash h, Mark mark) const noexcept {
+        return mark != no_mark && hint_of(h).load(std::memory_order_relaxed) == mark;
     }
 
     /// Whether the key was invalidated since a call found it stale and boarded the flight.
@@ -141,6 +171,7 @@ public:
                     stripe.flights.erase(at);
                     break;
                 }
+            hint(flight.hash, no_mark);
             flight.ended.store(true, std::memory_order_release);
             waiters.swap(flight.waiters);
         }
@@ -167,6 +198,11 @@ private:
         std::mutex mutex;
         std::unordered_multimap<Hash, Ptr> flights;
     };
+
+    void hint(Hash h, Mark mark) noexcept {
+        hints_[h % hints_.size()].store(mark, std::memory_order_relaxed);
+    }
+    const std::atomic<Mark>& hint_of(Hash h) const noexcept { return hints_[h % hints_.size()]; }
 
     Stripe& stripe_of(Hash h) noexcept { return stripes_[(h >> 40) % stripes]; }
 
@@ -199,6 +235,7 @@ private:
 
     Backend& backend_;
     std::array<Stripe, stripes> stripes_;
+    std::array<std::atomic<Mark>, 64> hints_{};
 };
 
 }  // namespace drey

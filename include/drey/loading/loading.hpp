@@ -61,7 +61,7 @@ struct LoadSettings {
 /// A stale value is not served on errors if the key was invalidated during the load.
 ///
 /// `Backend` gives
-///  - Attempt(backend, key): one call's way through; its hash(); movable,
+///  - Attempt(backend, key, counts): one call's way through; its hash(); movable,
 ///  - look(key, attempt, use): the first look; see Reading; perhaps in halves too, look_at_once and
 ///    look_closely,
 ///  - LoadTicket(backend, hash): the right to fill, which an invalidation dooms,
@@ -121,11 +121,7 @@ public:
     /// The same with a loader that has no type.
     bool get(const K& key, LoaderRef<K, V>& loader, const LoadOptions& call, const UseRef<V>& use) {
         detail::check(call);
-        Attempt attempt(backend_, key);
-        Looked looked;
-        look(backend_, key, attempt, looked, use);
-        const auto make_key = [&] { return K(key); };
-        return go_on(make_key, attempt, looked, loader, call, use);
+        return get(key, Counts::yes, loader, call, use);
     }
 
     /// What `get` does, without waiting; `promise` is completed.
@@ -174,17 +170,17 @@ public:
         auto& values = batch.values();
         for (const std::size_t i : batch.others()) {
             const auto use = [&]<class T>(T&& value) { values[i].emplace(std::forward<T>(value)); };
-            get(keys[i], load_one, options, UseRef<V>(use));
+            get(keys[i], Counts::no, load_one, options, UseRef<V>(use));
         }
         return std::move(values);
     }
 
     /// Has the key loaded again in the background, unless it is being loaded; on the calling thread
-    /// if there can be no other.
+    /// if there can be no other. Counts neither as a hit nor as a miss.
     template <class Loader>
     void refresh(K key, Loader&& loader, const LoadOptions& options) {
         detail::check(options);
-        Attempt attempt(backend_, std::as_const(key));
+        Attempt attempt(backend_, std::as_const(key), Counts::no);
         Looked looked;
         const auto ignore = [](const V&) {};
         look(backend_, std::as_const(key), attempt, looked, ignore);
@@ -206,6 +202,15 @@ private:
         return call != nullptr ? *call : none;
     }
 
+    bool get(const K& key, Counts counts, LoaderRef<K, V>& loader, const LoadOptions& options,
+             const UseRef<V>& use) {
+        Attempt attempt(backend_, key, counts);
+        Looked looked;
+        look(backend_, key, attempt, looked, use);
+        const auto make_key = [&] { return K(key); };
+        return go_on(make_key, attempt, looked, loader, options, use);
+    }
+
     /// Apart from hits, so that they need no room for what it needs.
     template <class Loader, class MakeKey, class Use>
     [[gnu::noinline]] bool go_on_with(MakeKey& make_key, Attempt& attempt, Looked& looked,
@@ -225,6 +230,13 @@ private:
             return true;
         }
         if (looked.found == Found::absent && loader.may_be_absent) return false;
+        if constexpr (shares_value) {
+            if (is_being_replaced(attempt, looked) && serves_at_once(looked, loader, options)) {
+                count(stale_serves_);
+                use(*std::move(looked.stale));
+                return true;
+            }
+        }
         return Call(*this, make_key(), std::move(attempt), loader, options, use).resolve(looked);
     }
 
@@ -246,7 +258,7 @@ private:
                 const Answer answer = try_once(looked);
                 if (answer != Answer::again) return answer == Answer::value;
                 looked = Looked();
-                attempt_.emplace(all_.backend_, std::as_const(*key_));
+                attempt_.emplace(all_.backend_, std::as_const(*key_), Counts::no);
                 look(all_.backend_, std::as_const(*key_), *attempt_, looked, use_);
                 if (looked.found == Found::hit) return true;
                 if (looked.found == Found::absent && loader_.may_be_absent) return false;
@@ -265,10 +277,11 @@ private:
         /// Starts a load in the background, unless there is one. Only if it may leave.
         void start(const Looked& looked) {
             const Hash h = attempt_->hash();
-            if (all_.control_.flights().contains(*key_, h)) return;
+            const auto mark = Control::Flights::mark_of(h, looked.reading);
+            if (all_.control_.flights().contains(*key_, h, mark)) return;
             own();
-            const FlightPtr flight =
-                all_.control_.flights().start(*key_, h, [&] { return make_owning(looked); });
+            const FlightPtr flight = all_.control_.flights().start(
+                *key_, h, [&] { return make_owning(looked); }, mark);
             if (flight == nullptr) return;
             if (flight->replaces) count(all_.refreshes_);
             all_.control_.launch(flight, executor_);
@@ -376,7 +389,7 @@ private:
                 use_(*std::move(looked.stale));
             } else {
                 if (!key_) return Answer::again;
-                Attempt once_more(all_.backend_, std::as_const(*key_));
+                Attempt once_more(all_.backend_, std::as_const(*key_), Counts::no);
                 const Found found =
                     all_.backend_.look(std::as_const(*key_), once_more,
                                        [&](const V& value, const Reading&) { use_(value); });
@@ -440,6 +453,20 @@ private:
 
     static void count(std::atomic<std::uint64_t>& counter) noexcept {
         counter.fetch_add(1, std::memory_order_relaxed);
+    }
+
+    bool is_being_replaced(const Attempt& attempt, const Looked& looked) const noexcept {
+        const auto mark = Control::Flights::mark_of(attempt.hash(), looked.reading);
+        return control_.flights().will_replace(attempt.hash(), mark);
+    }
+
+    /// What `Call` does with a stale value, if somebody is loading another.
+    bool serves_at_once(const Looked& looked, const LoaderRef<K, V>& loader,
+                        const LoadOptions& options) const {
+        const LoadPlan plan(options, settings_.options);
+        return looked.has_stale(plan) && plan.patience(true).nanoseconds() == 0 &&
+               loader.can_be_owned &&
+               (settings_.may_start_threads || options.executor || settings_.options.executor);
     }
 
     /// Whether a fresh value is to be refreshed now.

@@ -80,7 +80,7 @@ template <class V, class Backend, class K>
 bool still_stands(Backend& backend, const K& key, TagTime tags_hold, std::optional<V>& stale) {
     if constexpr (std::is_copy_constructible_v<V>) {
         if (tags_hold == any_tag_time || tags_hold == tag_time_of(backend)) return true;
-        typename Backend::Attempt attempt(backend, key);
+        typename Backend::Attempt attempt(backend, key, Counts::no);
         Looked<V> again;
         const auto use = [&]<class T>(T&& value) { again.stale.emplace(std::forward<T>(value)); };
         look(backend, key, attempt, again, use);

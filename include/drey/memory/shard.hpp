@@ -469,7 +469,8 @@ private:
         const std::int64_t now = clock.now();
         return {.state = standing(deadline, note.fresh_until, found.is_absence, now),
                 .left = end - now,
-                .load_cost = std::chrono::nanoseconds(note.load_cost)};
+                .load_cost = std::chrono::nanoseconds(note.load_cost),
+                .fresh_until = end};
     }
 
     [[gnu::noinline]] Reading reading_with_labels(const Found& found, const ClockRef& clock) const {

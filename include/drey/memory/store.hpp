@@ -246,20 +246,24 @@ public:
     class Attempt {
     public:
         template <class Q>
-        Attempt(const Store& store, const Q& key) : hash_(store.hash(key)) {}
+        Attempt(const Store& store, const Q& key, Counts counts = Counts::yes)
+            : hash_(store.hash(key)), counts_(counts) {}
         Hash hash() const noexcept { return hash_; }
+        Counts counts() const noexcept { return counts_; }
 
     private:
         Hash hash_;
+        Counts counts_;
     };
 
     /// What the key has, for who loads: calls `use(value, reading)` with a value, in place, without
-    /// a lock, be it live or stale. Counts a hit if what was found spares a load, else a miss.
+    /// a lock, be it live or stale. If it counts, it is a hit if that spares a load, else a miss.
     template <class Q, class Use>
     Found look(const Q& key, const Attempt& attempt, Use&& use) {
         Found found = Found::hit;
         const auto use_for_good = [&](const V& value) { std::invoke(use, value, Reading{}); };
-        if (!look_at_once(key, attempt, use_for_good)) found = look_closely(key, attempt, use);
+        if (attempt.counts() == Counts::no || !look_at_once(key, attempt, use_for_good))
+            found = look_closely(key, attempt, use);
         return found;
     }
 
@@ -277,7 +281,8 @@ public:
 
     template <class Q, class Use>
     Found look_closely(const Q& key, const Attempt& attempt, Use&& use) {
-        return look_with_care<Asks::for_all, AsArgument<Q>>(key, attempt.hash(), use);
+        return look_with_care<Asks::for_all, AsArgument<Q>>(key, attempt.hash(), use,
+                                                            attempt.counts());
     }
 
     /// Whether another load has stored something since the look-up that missed: a value, with which
@@ -420,7 +425,8 @@ private:
     /// The other half of `read` and `look`, for all cases. A function of its own, so that it costs
     /// hits no registers.
     template <Asks asks, class Argument, class Use>
-    [[gnu::noinline]] Found look_with_care(Argument key, Hash h, Use& use) {
+    [[gnu::noinline]] Found look_with_care(Argument key, Hash h, Use& use,
+                                           Counts counts = Counts::yes) {
         Part& shard = shard_of(h);
         Slot expired = no_slot;
         {
@@ -428,17 +434,17 @@ private:
             const auto found = shard.look(guard, key, h);
             const Reading reading = shard.reading(found, expiry_.clock());
             if (reading.state == Found::hit) {
-                counters_.hit(guard.lane());
+                if (counts == Counts::yes) counters_.hit(guard.lane());
                 shard.touch(found.slot, h);
                 std::invoke(use, found.item->value.get(), reading);
                 return Found::hit;
             }
             if (asks == Asks::for_all && reading.state == Found::absent) {
-                counters_.absent_hit(guard.lane());
+                if (counts == Counts::yes) counters_.absent_hit(guard.lane());
                 shard.touch(found.slot, h);
                 return Found::absent;
             }
-            counters_.miss(guard.lane());
+            if (counts == Counts::yes) counters_.miss(guard.lane());
             if (asks == Asks::for_all && reading.state == Found::stale) {
                 shard.touch(found.slot, h);  // it is of use, though a load would be of more
                 std::invoke(use, found.item->value.get(), reading);

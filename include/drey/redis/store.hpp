@@ -276,7 +276,12 @@ public:
     class Attempt : public Loads::Attempt {
     public:
         template <class Q>
-        Attempt(Store& store, const Q& key) : Loads::Attempt(store.loads_, store.keys_.name(key)) {}
+        Attempt(Store& store, const Q& key, Counts counts = Counts::yes)
+            : Loads::Attempt(store.loads_, store.keys_.name(key)), counts_(counts) {}
+
+    private:
+        friend class Store;
+        Counts counts_;
     };
 
     class LoadTicket : public Loads::LoadTicket {
@@ -287,7 +292,7 @@ public:
     template <class Q, class Use>
     Found look(const Q&, Attempt& attempt, Use&& use) {
         Look look = loads_.look(attempt);
-        count_with_absences(look);
+        if (attempt.counts_ == Counts::yes) count_with_absences(look);
         if (look.value)
             use(*std::move(look.value),
                 Reading{.state = look.state, .left = look.left, .load_cost = look.load_cost});
