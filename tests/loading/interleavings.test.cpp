@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -65,6 +66,7 @@ class World {
         enum { queued, aloft, ended } state = queued;
         bool ran = false, threw = false, found_nothing = false;
         int result = 0;
+        std::chrono::nanoseconds replaced = -1s;  // when what it will replace was stored, if known
     };
     using FlightPtr = std::shared_ptr<Flight>;
     struct Value {
@@ -134,7 +136,7 @@ private:
                 break;
             case Event::refresh:
                 if (!live()) enqueue(!is_fresh(), is_there());
-                if (is_there() && !is_fresh()) hint_ = value_->stored;
+                if (is_there() && !is_fresh()) current_->replaced = value_->stored;
                 cache_.refresh(the_key, [this] { return load(); });
                 break;
             case Event::run:
@@ -173,7 +175,7 @@ private:
         int expected = is_hit ? looked->value : 0, actual = 0;
         // Who may have a stale value that is known to be about to be replaced needs no copy of the
         // key.
-        const bool leaves_at_once = is_stale && !on_error && hint_ == looked->stored;
+        const bool leaves_at_once = is_stale && !on_error && is_hinted_at(*looked);
         if (leaves_at_once) {
             expected = looked->value;
             ++stale_serves_;
@@ -184,14 +186,14 @@ private:
             if (is_stale && (clock_.now() < rests_until_ || !on_error)) {
                 if (clock_.now() >= rests_until_) {
                     if (!live()) enqueue(true, true);
-                    hint_ = looked->stored;
+                    current_->replaced = looked->stored;
                 }
                 expected = looked->value;
                 ++stale_serves_;
             } else if (live() && current_->state == Flight::aloft) {
                 expected = reentrant;
             } else {
-                if (!live()) current_ = std::make_shared<Flight>(Flight{true, is_stale});
+                if (!live()) begin_new(true, is_stale);
                 flight = current_;
                 begin(flight);
             }
@@ -222,8 +224,13 @@ private:
         agree(actual == expected);
     }
 
-    void enqueue(bool misses, bool replaces) {
+    void begin_new(bool misses, bool replaces) {
         current_ = std::make_shared<Flight>(Flight{misses, replaces});
+        begun_.push_back(current_);
+    }
+
+    void enqueue(bool misses, bool replaces) {
+        begin_new(misses, replaces);
         queue_.push_back(current_);
     }
 
@@ -242,10 +249,7 @@ private:
     void drop() {
         const FlightPtr flight = queue_.front();
         if (tasks_.empty()) return agree(false);
-        if (flight->state == Flight::queued) {
-            flight->state = Flight::ended;
-            hint_.reset();
-        }
+        if (flight->state == Flight::queued) flight->state = Flight::ended;
         queue_.pop_front();
         tasks_.pop_front();
     }
@@ -280,7 +284,6 @@ private:
         agree(in_the_air_.back() == &flight && !stores_);
         in_the_air_.pop_back();
         flight.state = Flight::ended;
-        hint_.reset();
         if (!flight.ran) return agree(flight.result != 0);
         if (flight.threw) {
             ++failures_;
@@ -301,6 +304,12 @@ private:
         if (current_) current_->doomed = true;
     }
 
+    bool is_hinted_at(const Value& stale) const {
+        return std::any_of(begun_.begin(), begun_.end(), [&](const FlightPtr& flight) {
+            return flight->state != Flight::ended && flight->replaced == stale.stored;
+        });
+    }
+
     bool live() const { return current_ && !current_->doomed && current_->state != Flight::ended; }
     bool is_there() const { return value_ && clock_.now() < value_->stored + 3s; }
     bool is_fresh() const { return value_ && clock_.now() < value_->stored + 1s; }
@@ -319,6 +328,7 @@ private:
     std::optional<std::chrono::nanoseconds>
         hint_;  // when the value was stored that a flight replaces
     std::deque<FlightPtr> queue_;
+    std::vector<FlightPtr> begun_;
     std::vector<Flight*> in_the_air_;  // the inner ones last
     bool stores_ = false;              // what was loaded is about to be stored
     int storing_ = 0;

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -79,6 +80,7 @@ public:
     K key;
     bool has_key = true;  // until it had to be moved into the cache
     bool has_passengers = false;
+    std::uint64_t hinted_at = 0;  // see Flights
     Stage stage = Stage::boarding;
     std::optional<typename Backend::LoadTicket> ticket;  // until the flight has ended
     std::condition_variable landing;

@@ -26,8 +26,8 @@ namespace drey {
 /// what was loaded after it.
 ///
 /// Most readers of a stale value find that it is being replaced. They are told without a lock, by a
-/// hint: a few words, each the mark of one stale value that a flight in the table will replace. Two
-/// may contend for a word, and one of them is not hinted at.
+/// hint: a few words, each free or the mark of one stale value that a flight in the table will
+/// replace. A mark has two words to choose from, and is not there if both are taken.
 ///
 /// Invariants: a flight is in the table from before its loader runs until its result is known; at
 /// most one flight of a key in the table is not doomed; only its leader ends a flight. Thread-safe.
@@ -76,7 +76,7 @@ public:
         const std::lock_guard lock(stripe.mutex);
         if (find(stripe, key, h).flight) return nullptr;
         Ptr flight = add(stripe, h, make);
-        hint(h, mark);
+        hint(*flight, mark);
         return flight;
     }
 
@@ -84,18 +84,20 @@ public:
     bool contains(const K& key, Hash h, Mark mark = no_mark) {
         Stripe& stripe = stripe_of(h);
         const std::lock_guard lock(stripe.mutex);
-        if (!find(stripe, key, h).flight) return false;
-        hint(h, mark);
-        return true;
+        const Ptr flight = find(stripe, key, h).flight;
+        if (flight) hint(*flight, mark);
+        return flight != nullptr;
     }
 
     /// The same without the lock; false if it is not known. True of a value that was replaced
     /// meanwhile, too, as long as the flight takes: who asks has found it before.
     ///
-    /// Relaxed: nothing is read on the strength of it. No hint outlasts its flight, as both are
-    /// written under the stripe's lock, and the flight's end clears its word whatever it says.
-    bool will_replace(Hash h, Mark mark) const noexcept {
-        return mark != no_mark && hint_of(h).load(std::memory_order_relaxed) == mark;
+    /// Relaxed: nothing is read on the strength of it. No hint outlasts its flight: it is written
+    /// and cleared under the stripe's lock, by read-modify-writes, which see the last word.
+    bool will_replace(Mark mark) const noexcept {
+        if (mark == no_mark) return false;
+        return hints_[first_word(mark)].load(std::memory_order_relaxed) == mark ||
+               hints_[second_word(mark)].load(std::memory_order_relaxed) == mark;
     }
 
     /// Whether the key was invalidated since a call found it stale and boarded the flight.
@@ -171,7 +173,7 @@ public:
                     stripe.flights.erase(at);
                     break;
                 }
-            hint(flight.hash, no_mark);
+            hint(flight, no_mark);
             flight.ended.store(true, std::memory_order_release);
             waiters.swap(flight.waiters);
         }
@@ -193,16 +195,31 @@ public:
 
 private:
     static constexpr std::size_t stripes = 8;
+    static constexpr std::size_t words = 128;
 
     struct Stripe {
         std::mutex mutex;
         std::unordered_multimap<Hash, Ptr> flights;
     };
 
-    void hint(Hash h, Mark mark) noexcept {
-        hints_[h % hints_.size()].store(mark, std::memory_order_relaxed);
+    static std::size_t first_word(Mark mark) noexcept { return (mark >> 1) % words; }
+    static std::size_t second_word(Mark mark) noexcept { return (mark >> 32) % words; }
+
+    /// Hints at this mark for the flight, and no longer at the one before. Under the stripe's lock.
+    void hint(Flight& flight, Mark mark) noexcept {
+        if (flight.hinted_at == mark) return;
+        if (flight.hinted_at != no_mark &&
+            !replace_word(first_word(flight.hinted_at), flight.hinted_at, no_mark))
+            replace_word(second_word(flight.hinted_at), flight.hinted_at, no_mark);
+        flight.hinted_at = no_mark;
+        if (mark == no_mark) return;
+        if (replace_word(first_word(mark), no_mark, mark) ||
+            replace_word(second_word(mark), no_mark, mark))
+            flight.hinted_at = mark;
     }
-    const std::atomic<Mark>& hint_of(Hash h) const noexcept { return hints_[h % hints_.size()]; }
+    bool replace_word(std::size_t word, Mark expected, Mark mark) noexcept {
+        return hints_[word].compare_exchange_strong(expected, mark, std::memory_order_relaxed);
+    }
 
     Stripe& stripe_of(Hash h) noexcept { return stripes_[(h >> 40) % stripes]; }
 
@@ -235,7 +252,7 @@ private:
 
     Backend& backend_;
     std::array<Stripe, stripes> stripes_;
-    std::array<std::atomic<Mark>, 64> hints_{};
+    std::array<std::atomic<Mark>, words> hints_{};
 };
 
 }  // namespace drey

@@ -457,7 +457,7 @@ private:
 
     bool is_being_replaced(const Attempt& attempt, const Looked& looked) const noexcept {
         const auto mark = Control::Flights::mark_of(attempt.hash(), looked.reading);
-        return control_.flights().will_replace(attempt.hash(), mark);
+        return control_.flights().will_replace(mark);
     }
 
     /// What `Call` does with a stale value, if somebody is loading another.
