@@ -266,12 +266,13 @@ public:
     /// The key's value; on a miss, what `loader(key)` returns for it, which is stored.
     ///
     /// One load per key at a time: threads that miss it meanwhile wait and share the value or the
-    /// exception. The loader returns V, optional<V> (nothing: no such row, which is not stored;
-    /// then this returns an optional too) or Loaded<V>, and may take no argument. An erase, put,
-    /// update or clear during the load wins: callers get the loaded value, the cache does not. A
-    /// loader that throws leaves no trace. Throws what the loader throws, and ReentrantLoad if the
-    /// loader asks for the key it is loading, directly or by way of other threads' loads of this
-    /// cache.
+    /// exception. The loader returns V, optional<V> (nothing: no such row, which is remembered for
+    /// `.negative_ttl`, if at all; then this returns an optional too) or Loaded<V>, and may take no
+    /// argument. An erase, put, update, clear or invalidated tag during the load wins: callers get
+    /// the loaded value, the cache does not. A loader that throws leaves no trace. A stale value
+    /// may be returned in place of what takes long or fails: see LoadOptions. Throws what the
+    /// loader throws, LoadTimeout after `.hard_timeout`, and ReentrantLoad if the loader asks for
+    /// the key it is loading, directly or by way of other threads' loads of this cache.
     template <class Q = K, class Loader>
         requires is_key<std::remove_cvref_t<Q>>
     auto get_or_load(Q&& key, Loader&& loader) -> typename detail::LoadReturn<Loader, K, V>::type {
@@ -316,7 +317,8 @@ public:
     /// range of pairs of key and value, which may lack keys that have no row, or a range of one
     /// value or optional for each key. Keys may occur twice. A loader that throws is everybody's
     /// error who waits for one of its keys; stale values are served instead if all of them have
-    /// one. Timeouts do not apply to the batch loader, which runs in the call; but it is copied if
+    /// one. Timeouts bound the wait for the keys that others load, all in all, and not the batch
+    /// loader, which runs in the call; but it is copied if
     /// by LoadOptions a key that others loaded in vain is to be loaded in the background.
     template <std::ranges::input_range Keys, class BatchLoader>
     std::vector<std::optional<V>> get_or_load_many(const Keys& keys, BatchLoader&& batch_loader,

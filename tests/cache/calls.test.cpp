@@ -39,7 +39,7 @@ using Text = std::optional<std::string>;
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a new cache is empty", "[cache]", drey::Lru, Spelled, Unlocked) {
+TEMPLATE_TEST_CASE("a new cache is empty", "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     CHECK(f.cache.empty());
     CHECK(f.cache.size() == 0);
@@ -52,7 +52,7 @@ TEMPLATE_TEST_CASE("a new cache is empty", "[cache]", drey::Lru, Spelled, Unlock
     f.cache.for_each([](const std::string&, const std::string&) { FAIL("nothing is there"); });
 }
 
-TEMPLATE_TEST_CASE("get returns a copy of what was put", "[cache]", drey::Lru, Spelled, Unlocked) {
+TEMPLATE_TEST_CASE("get returns a copy of what was put", "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     CHECK(f.cache.put("a", "1"));
     Text got = f.cache.get("a");
@@ -64,7 +64,7 @@ TEMPLATE_TEST_CASE("get returns a copy of what was put", "[cache]", drey::Lru, S
     CHECK_FALSE(f.cache.empty());
 }
 
-TEMPLATE_TEST_CASE("put overwrites", "[cache]", drey::Lru, Spelled, Unlocked) {
+TEMPLATE_TEST_CASE("put overwrites", "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     CHECK(f.cache.put("a", "1"));
     CHECK(f.cache.put("a", "2"));
@@ -72,7 +72,7 @@ TEMPLATE_TEST_CASE("put overwrites", "[cache]", drey::Lru, Spelled, Unlocked) {
     CHECK(f.cache.size() == 1);
 }
 
-TEMPLATE_TEST_CASE("find tells a hit from a miss", "[cache]", drey::Lru, Spelled, Unlocked) {
+TEMPLATE_TEST_CASE("find tells a hit from a miss", "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     f.cache.put("a", "1");
     const auto hit = f.cache.find("a");
@@ -89,7 +89,7 @@ TEMPLATE_TEST_CASE("find tells a hit from a miss", "[cache]", drey::Lru, Spelled
     CHECK_FALSE(miss.error());
 }
 
-TEMPLATE_TEST_CASE("visit shows the value in place", "[cache]", drey::Lru, Spelled, Unlocked) {
+TEMPLATE_TEST_CASE("visit shows the value in place", "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     f.cache.put("a", "1");
     const std::string *first = nullptr, *second = nullptr;
@@ -103,7 +103,7 @@ TEMPLATE_TEST_CASE("visit shows the value in place", "[cache]", drey::Lru, Spell
 }
 
 TEMPLATE_TEST_CASE("visited value stays as it was while it is overwritten and erased", "[cache]",
-                   drey::Lru, Spelled, Unlocked) {
+                   Spelled, Unlocked) {
     Fixture<TestType> f;
     const std::string first(100, 'x');
     f.cache.put("a", first);
@@ -118,8 +118,7 @@ TEMPLATE_TEST_CASE("visited value stays as it was while it is overwritten and er
     CHECK_FALSE(f.cache.contains("a"));
 }
 
-TEMPLATE_TEST_CASE("contains counts as no look-up and no hit", "[cache]", drey::Lru, Spelled,
-                   Unlocked) {
+TEMPLATE_TEST_CASE("contains counts as no look-up and no hit", "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     f.cache.put("a", "1");
     CHECK(f.cache.contains("a"));
@@ -138,7 +137,7 @@ TEST_CASE("contains does not save an entry from eviction", "[cache]") {
     CHECK(cache.contains(2));
 }
 
-TEMPLATE_TEST_CASE("put_if_absent keeps what is there", "[cache]", drey::Lru, Spelled, Unlocked) {
+TEMPLATE_TEST_CASE("put_if_absent keeps what is there", "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     CHECK(f.cache.put_if_absent("a", "1"));
     CHECK_FALSE(f.cache.put_if_absent("a", "2"));
@@ -148,8 +147,7 @@ TEMPLATE_TEST_CASE("put_if_absent keeps what is there", "[cache]", drey::Lru, Sp
     CHECK(f.cache.get("a") == "3");
 }
 
-TEMPLATE_TEST_CASE("update replaces, inserts and removes", "[cache]", drey::Lru, Spelled,
-                   Unlocked) {
+TEMPLATE_TEST_CASE("update replaces, inserts and removes", "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     CHECK(f.cache.update("a", [](Text old) -> Text {
         CHECK(old == std::nullopt);
@@ -166,7 +164,7 @@ TEMPLATE_TEST_CASE("update replaces, inserts and removes", "[cache]", drey::Lru,
     CHECK(f.cache.stats().removed(drey::Removal::erased) == 1);
 }
 
-TEMPLATE_TEST_CASE("update that throws changes nothing", "[cache]", drey::Lru, Spelled, Unlocked) {
+TEMPLATE_TEST_CASE("update that throws changes nothing", "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     f.cache.put("a", "1");
     CHECK_THROWS_AS(f.cache.update("a", [](Text) -> Text { throw std::runtime_error("no"); }),
@@ -174,8 +172,8 @@ TEMPLATE_TEST_CASE("update that throws changes nothing", "[cache]", drey::Lru, S
     CHECK(f.cache.get("a") == "1");
 }
 
-TEMPLATE_TEST_CASE("update starts again when the entry changed meanwhile", "[cache]", drey::Lru,
-                   Spelled, Unlocked) {
+TEMPLATE_TEST_CASE("update starts again when the entry changed meanwhile", "[cache]", Spelled,
+                   Unlocked) {
     Fixture<TestType> f;
     f.cache.put("a", "1");
     int calls = 0;
@@ -189,7 +187,7 @@ TEMPLATE_TEST_CASE("update starts again when the entry changed meanwhile", "[cac
 }
 
 TEMPLATE_TEST_CASE("update to nothing starts again when the entry changed meanwhile", "[cache]",
-                   drey::Lru, Spelled, Unlocked) {
+                   Spelled, Unlocked) {
     Fixture<TestType> f;
     int calls = 0;
     CHECK_FALSE(f.cache.update("a", [&](Text old) -> Text {
@@ -201,7 +199,7 @@ TEMPLATE_TEST_CASE("update to nothing starts again when the entry changed meanwh
     CHECK_FALSE(f.cache.contains("a"));
 }
 
-TEMPLATE_TEST_CASE("take removes and returns", "[cache]", drey::Lru, Spelled, Unlocked) {
+TEMPLATE_TEST_CASE("take removes and returns", "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     f.cache.put("a", "1");
     CHECK(f.cache.take("a") == "1");
@@ -209,7 +207,7 @@ TEMPLATE_TEST_CASE("take removes and returns", "[cache]", drey::Lru, Spelled, Un
     CHECK(f.cache.size() == 0);
 }
 
-TEMPLATE_TEST_CASE("take of a value that is being visited copies it", "[cache]", drey::Lru, Spelled,
+TEMPLATE_TEST_CASE("take of a value that is being visited copies it", "[cache]", Spelled,
                    Unlocked) {
     Fixture<TestType> f;
     const std::string first(100, 'x');
@@ -221,7 +219,7 @@ TEMPLATE_TEST_CASE("take of a value that is being visited copies it", "[cache]",
     CHECK_FALSE(f.cache.contains("a"));
 }
 
-TEMPLATE_TEST_CASE("erase counts what it removed", "[cache]", drey::Lru, Spelled, Unlocked) {
+TEMPLATE_TEST_CASE("erase counts what it removed", "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     f.cache.put("a", "1");
     f.cache.put("b", "2");
@@ -231,8 +229,7 @@ TEMPLATE_TEST_CASE("erase counts what it removed", "[cache]", drey::Lru, Spelled
     CHECK(f.cache.get("b") == "2");
 }
 
-TEMPLATE_TEST_CASE("erase_if removes what the predicate names", "[cache]", drey::Lru, Spelled,
-                   Unlocked) {
+TEMPLATE_TEST_CASE("erase_if removes what the predicate names", "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     for (const char* key : {"a", "bb", "cc", "ddd"}) f.cache.put(key, key);
     CHECK(f.cache.erase_if([](const std::string& key, const std::string& value) {
@@ -245,7 +242,7 @@ TEMPLATE_TEST_CASE("erase_if removes what the predicate names", "[cache]", drey:
 }
 
 TEMPLATE_TEST_CASE("predicate of erase_if may throw and has then erased what it named before",
-                   "[cache]", drey::Lru, Spelled, Unlocked) {
+                   "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     for (const char* key : {"a", "b", "c", "d"}) f.cache.put(key, key);
     int calls = 0;
@@ -257,8 +254,7 @@ TEMPLATE_TEST_CASE("predicate of erase_if may throw and has then erased what it 
     CHECK(f.cache.size() == 2);
 }
 
-TEMPLATE_TEST_CASE("clear removes everything and counts it", "[cache]", drey::Lru, Spelled,
-                   Unlocked) {
+TEMPLATE_TEST_CASE("clear removes everything and counts it", "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     for (const char* key : {"a", "bb", "cc"}) f.cache.put(key, key);
     CHECK(f.cache.clear() == 3);
@@ -268,7 +264,7 @@ TEMPLATE_TEST_CASE("clear removes everything and counts it", "[cache]", drey::Lr
     CHECK(f.cache.get("bb") == "again");
 }
 
-TEMPLATE_TEST_CASE("for_each shows each entry once", "[cache]", drey::Lru, Spelled, Unlocked) {
+TEMPLATE_TEST_CASE("for_each shows each entry once", "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     for (const char* key : {"a", "bb", "cc"}) f.cache.put(key, key + std::string("!"));
     std::set<std::string> seen;
@@ -279,8 +275,7 @@ TEMPLATE_TEST_CASE("for_each shows each entry once", "[cache]", drey::Lru, Spell
     CHECK(seen == std::set<std::string>{"a", "bb", "cc"});
 }
 
-TEMPLATE_TEST_CASE("get_or_load loads once and then hits", "[cache]", drey::Lru, Spelled,
-                   Unlocked) {
+TEMPLATE_TEST_CASE("get_or_load loads once and then hits", "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     int loads = 0;
     const auto load = [&](const std::string& key) {
@@ -294,8 +289,8 @@ TEMPLATE_TEST_CASE("get_or_load loads once and then hits", "[cache]", drey::Lru,
     CHECK(f.cache.stats().loads == 1);
 }
 
-TEMPLATE_TEST_CASE("loader may take no key and say that there is no such row", "[cache]", drey::Lru,
-                   Spelled, Unlocked) {
+TEMPLATE_TEST_CASE("loader may take no key and say that there is no such row", "[cache]", Spelled,
+                   Unlocked) {
     Fixture<TestType> f;
     CHECK(f.cache.get_or_load("a", [] { return Text(); }) == std::nullopt);
     CHECK_FALSE(f.cache.contains("a"));
@@ -303,7 +298,7 @@ TEMPLATE_TEST_CASE("loader may take no key and say that there is no such row", "
     CHECK(f.cache.contains("a"));
 }
 
-TEMPLATE_TEST_CASE("loader that throws leaves no trace", "[cache]", drey::Lru, Spelled, Unlocked) {
+TEMPLATE_TEST_CASE("loader that throws leaves no trace", "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     const auto fail = []() -> std::string { throw std::runtime_error("database is down"); };
     CHECK_THROWS_WITH(f.cache.get_or_load("a", fail), "database is down");
@@ -312,8 +307,8 @@ TEMPLATE_TEST_CASE("loader that throws leaves no trace", "[cache]", drey::Lru, S
     CHECK(f.cache.get_or_load("a", [] { return std::string("1"); }) == "1");
 }
 
-TEMPLATE_TEST_CASE("visit_or_load visits what is there or was loaded", "[cache]", drey::Lru,
-                   Spelled, Unlocked) {
+TEMPLATE_TEST_CASE("visit_or_load visits what is there or was loaded", "[cache]", Spelled,
+                   Unlocked) {
     Fixture<TestType> f;
     std::string seen;
     const auto see = [&](const std::string& value) { seen += value; };
@@ -326,7 +321,7 @@ TEMPLATE_TEST_CASE("visit_or_load visits what is there or was loaded", "[cache]"
     CHECK(seen == "11");
 }
 
-TEMPLATE_TEST_CASE("stats count what happened", "[cache]", drey::Lru, Spelled, Unlocked) {
+TEMPLATE_TEST_CASE("stats count what happened", "[cache]", Spelled, Unlocked) {
     Fixture<TestType> f;
     CHECK(f.cache.stats().hit_ratio() == 0.0);
     f.cache.put("a", "1");

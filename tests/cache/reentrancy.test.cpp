@@ -176,9 +176,8 @@ struct Host {
 
 }  // namespace
 
-#define DREY_TEST_HOSTS                                                              \
-    (drey::Cache<int, Active, drey::Lru>), (drey::Cache<int, Active, drey::S3Fifo>), \
-        (drey::Cache<int, Active, drey::Local<drey::Lru>>)
+#define DREY_TEST_HOSTS \
+    (drey::Cache<int, Active, drey::Lru>), (drey::Cache<int, Active, drey::Local<drey::S3Fifo>>)
 
 TEMPLATE_TEST_CASE("a visitor may call the cache", "", DREY_TEST_HOSTS) {
     Host<TestType> host;

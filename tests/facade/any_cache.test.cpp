@@ -54,21 +54,21 @@ TEST_CASE("cache made by name does all that a cache does") {
 }
 
 TEST_CASE("a name that is no policy's is an error that lists those that are") {
-    CHECK_THROWS_WITH((drey::make_cache<int, int>("clock", {.capacity = 1})),
+    CHECK_THROWS_WITH((drey::make_cache<std::string, int>("clock", {.capacity = 1})),
                       Catch::Matchers::ContainsSubstring("clock") &&
                           Catch::Matchers::ContainsSubstring("s3-fifo"));
 }
 
 TEST_CASE("a bad option of a cache made by name is named as well") {
-    CHECK_THROWS_WITH((drey::make_cache<int, int>("lru", {.capacity = 0})),
+    CHECK_THROWS_WITH((drey::make_cache<std::string, int>("lru", {.capacity = 0})),
                       Catch::Matchers::ContainsSubstring("capacity"));
 }
 
 TEST_CASE("type-erased cache may refer to one or own one") {
-    drey::Cache<int, int, drey::Lru> mine{{.capacity = 2}};
-    drey::AnyCache<int, int> reference(mine);
-    reference.put(1, 10);
-    CHECK(mine.get(1) == 10);
+    drey::Cache<std::string, int, drey::Lru> mine{{.capacity = 2}};
+    drey::AnyCache<std::string, int> reference(mine);
+    reference.put("a", 10);
+    CHECK(mine.get("a") == 10);
 
     drey::AnyCache<int, int> owner(std::make_unique<drey::Cache<int, int, drey::Local<>>>(
         drey::MemoryOptions<int, int>{.capacity = 2}));

@@ -162,6 +162,24 @@ TEST_CASE("what others load in vain is loaded after all, on its own") {
     CHECK(f.loads == 0);
 }
 
+TEST_CASE("a timeout is for all that others are loading, not for each") {
+    ManyFixture f(loading::stale());
+    for (const char* key : {"a", "bb"}) {
+        f.cache->put(key, 0, {.ttl = 1s});
+        f.cache->refresh(key, f.surely());
+    }
+    f.clock.advance(1s);
+    auto drops = [&](std::span<const std::string> keys) {
+        f.background.drop();
+        f.background.after_taking = [&] { f.clock.advance(1s); };
+        return f.rows.list()(keys);
+    };
+    CHECK(f.cache->get_or_load_many({"a", "bb", "ccc"}, drops, {.soft_timeout = 1s}) ==
+          Values{0, 0, 3});
+    CHECK(f.background.size() == 2);
+    CHECK(f.stats().load_timeouts == 1);  // of the first; there is no time left for the other
+}
+
 TEST_CASE("a batch loader that a load in the background needs is copied") {
     ManyFixture f;
     {

@@ -358,6 +358,23 @@ TEST_CASE("a put that is refused for its weight still wins over a load") {
     CHECK_FALSE(cache.contains(1));
 }
 
+TEST_CASE("a value that is loaded and is too heavy to keep leaves no older one behind") {
+    drey::Cache<int, int, drey::Lru> cache{{.capacity = 10, .weigher = [](int, int value) {
+                                                return static_cast<drey::Weight>(value);
+                                            }}};
+    cache.put(1, 1);
+    cache.refresh(1, [] { return 11; }, {.executor = [](auto task) { task(); }});
+    CHECK_FALSE(cache.contains(1));
+    // Unless somebody has put another meanwhile.
+    cache.put(1, 1);
+    const auto load = [&] {
+        cache.put(1, 2);
+        return 11;
+    };
+    cache.refresh(1, load, {.executor = [](auto task) { task(); }});
+    CHECK(cache.get(1) == 2);
+}
+
 TEST_CASE("a put_if_absent that does nothing spares a load") {
     // The load is of another key with the same hash, which is all that a ticket knows.
     struct Same {

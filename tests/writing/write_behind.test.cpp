@@ -378,7 +378,9 @@ TEST_CASE("a cache for one thread is written behind by hand") {
 
 TEST_CASE("a cache chosen at run time is written behind") {
     FakeDatabase database;
-    auto cache = drey::make_cache<int, std::string>("sieve", {.capacity = 10});
+    drey::AnyCache<int, std::string> cache(
+        std::make_unique<drey::Cache<int, std::string, drey::Lru>>(
+            drey::MemoryOptions<int, std::string>{.capacity = 10}));
     auto behind = drey::write_behind(cache, database.batch_writer(),
                                      {.on_failure = [](const auto&) {}, .own_thread = false});
     behind.put(1, "a");

@@ -384,7 +384,8 @@ TEST_CASE("a cache for one thread, and one chosen at run time, are written throu
     drey::Cache<int, std::string, drey::Local<drey::Lru>> local{{.capacity = 10}};
     drey::write_through(local, writer_to(database)).put(1, "a");
     CHECK(local.get(1) == "a");
-    auto any = drey::make_cache<int, std::string>("lru", {.capacity = 10});
+    drey::AnyCache<int, std::string> any(std::make_unique<drey::Cache<int, std::string, drey::Lru>>(
+        drey::MemoryOptions<int, std::string>{.capacity = 10}));
     drey::write_through(any, writer_to(database)).put(2, "b");
     CHECK(any.get(2) == "b");
     drey::write_around(any, writer_to(database)).put(2, "c");

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -158,7 +159,7 @@ public:
     /// The values of these keys, which are all different, in their order. What is missing and
     /// nobody is loading is loaded by one call of `load_all(keys)`, which returns an outcome for
     /// each; what others are loading is waited for after that, and loaded by `load_one` if it comes
-    /// to nothing. Timeouts bound that wait only. Throws what the loaders throw.
+    /// to nothing. Timeouts bound that wait only, for all of them. Throws what the loaders throw.
     template <class LoadAll>
     std::vector<std::optional<V>> get_many(std::span<const K> keys, LoadAll&& load_all,
                                            LoaderRef<K, V>& load_one, const LoadOptions& options) {
@@ -168,9 +169,14 @@ public:
         batch.load(load_all);
         stale_serves_.fetch_add(batch.stale_serves(), std::memory_order_relaxed);
         auto& values = batch.values();
+        LoadOptions rest = options;
+        const std::int64_t began = batch.others().empty() ? 0 : settings_.clock.now();
         for (const std::size_t i : batch.others()) {
             const auto use = [&]<class T>(T&& value) { values[i].emplace(std::forward<T>(value)); };
-            get(keys[i], Counts::no, load_one, options, UseRef<V>(use));
+            get(keys[i], Counts::no, load_one, rest, UseRef<V>(use));
+            const auto waited = settings_.clock.now() - began;
+            rest.soft_timeout = left_of(plan.soft_timeout, waited);
+            rest.hard_timeout = left_of(plan.hard_timeout, waited);
         }
         return std::move(values);
     }
@@ -450,6 +456,12 @@ private:
         bool may_leave_;
         std::optional<std::int64_t> began_;  // when it first had to wait no longer than some time
     };
+
+    /// What is left of a wait, some time after it began.
+    static Ttl left_of(Ttl patience, std::int64_t waited) noexcept {
+        if (patience == never) return never;
+        return std::chrono::nanoseconds(std::max<std::int64_t>(patience.nanoseconds() - waited, 0));
+    }
 
     static void count(std::atomic<std::uint64_t>& counter) noexcept {
         counter.fetch_add(1, std::memory_order_relaxed);

@@ -230,7 +230,9 @@ protected:
             if (request.condition == WriteIf::unchanged) {
                 if (!erase_unchanged(item.key, request.hash, *request.seen))
                     return Written::changed;
-            } else if (request.condition == WriteIf::always && request.ticket == nullptr) {
+            } else if (request.condition == WriteIf::always &&
+                       (request.ticket == nullptr || !request.ticket->doomed())) {
+                // After a load this may take a value that was put this moment. So may an eviction.
                 erase(std::as_const(item.key));
             }
             rejections_.fetch_add(1, std::memory_order_relaxed);

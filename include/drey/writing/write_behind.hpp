@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <initializer_list>
@@ -226,14 +227,17 @@ public:
         if (const Pending queued = writes_.look(key)) return queued->value;
         static_assert(std::is_constructible_v<std::decay_t<Loader>, Loader&&>,
                       "drey: a loader that cannot be copied must be moved into the call");
+        static const PutOptions brief{.ttl = std::chrono::seconds(0),
+                                      .stale_for = std::chrono::seconds(0)};
         return cache_.get_or_load(
             key,
             // Not `this`: a load in the background may outlive us, though not the cache.
             [link = writes_.worker().link(),
              own = std::decay_t<Loader>(std::forward<Loader>(loader))](
                 const K& k) mutable -> Loaded<std::optional<V>> {
-                // Again, now that there is a ticket; see above.
-                if (const Pending queued = Writes::look(link, k)) return {queued->value};
+                // Again, now that there is a ticket; see above. Not to be kept: its own put has
+                // stored it, under options that are not known here.
+                if (const Pending queued = Writes::look(link, k)) return {queued->value, brief};
                 auto outcome = detail::outcome_of<V>(detail::call_loader(own, k));
                 return {std::move(outcome.value), std::move(outcome.options)};
             },
