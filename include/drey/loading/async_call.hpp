@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -12,10 +11,9 @@
 #include <utility>
 
 #include "drey/clock.hpp"
-#include "drey/detail/per_process.hpp"
 #include "drey/error.hpp"
-#include "drey/loading/alarms.hpp"
 #include "drey/loading/async.hpp"
+#include "drey/loading/context.hpp"
 #include "drey/loading/erased.hpp"
 #include "drey/loading/flight.hpp"
 #include "drey/loading/flight_control.hpp"
@@ -32,6 +30,7 @@ namespace drey {
 template <class K, class V, class Backend>
 class AsyncCall final : public Waiter,
                         public std::enable_shared_from_this<AsyncCall<K, V, Backend>> {
+    using Context = LoadContext<K, V, Backend>;
     using Control = FlightControl<K, V, Backend>;
     using Flight = typename Control::Flight;
     using FlightPtr = typename Control::FlightPtr;
@@ -39,32 +38,21 @@ class AsyncCall final : public Waiter,
     using Attempt = typename Backend::Attempt;
 
 public:
-    /// What the cache shares with its calls; must outlive them.
-    struct Shared {
-        Backend& backend;
-        Control& control;
-        const ClockRef& clock;
-        detail::PerProcess<Alarms>& alarms;
-        std::atomic<std::uint64_t>& stale_serves;
-        std::atomic<std::uint64_t>& refreshes;
-        std::atomic<std::uint64_t>& timeouts;
-    };
-
-    AsyncCall(const Shared& shared, K key, std::shared_ptr<OwnedLoader<K, V>> loader,
+    AsyncCall(Context& context, K key, std::shared_ptr<OwnedLoader<K, V>> loader,
               bool may_be_absent, const LoadPlan& plan, Executor executor, bool runs_here,
               std::shared_ptr<detail::Promise<V>> promise)
-        : shared_(shared), key_(std::move(key)), loader_(std::move(loader)),
+        : context_(context), key_(std::move(key)), loader_(std::move(loader)),
           may_be_absent_(may_be_absent), plan_(plan), executor_(std::move(executor)),
           runs_here_(runs_here), promise_(std::move(promise)) {}
 
     /// Looks once more, and waits if need be.
     void begin() noexcept {
         try {
-            Attempt attempt(shared_.backend, std::as_const(key_), Counts::no);
+            Attempt attempt(context_.backend, std::as_const(key_), Counts::no);
             Looked<V> looked;
             std::optional<V> value;
             const auto use = [&]<class T>(T&& fresh) { value.emplace(std::forward<T>(fresh)); };
-            look(shared_.backend, std::as_const(key_), attempt, looked, use);
+            look(context_.backend, std::as_const(key_), attempt, looked, use);
             if (value || (looked.found == Found::absent && may_be_absent_))
                 promise_->complete(std::move(value), nullptr);
             else
@@ -80,21 +68,21 @@ public:
         const bool has_stale = looked.has_stale(plan_);
         const Ttl patience = plan_.patience(has_stale);
         const bool leaves_at_once = has_stale && patience.nanoseconds() == 0;
-        if (has_stale && (leaves_at_once || plan_.serves_on_error()) && shared_.control.rests(h))
+        if (has_stale && (leaves_at_once || plan_.serves_on_error()) && context_.control.rests(h))
             return serve(std::move(looked.stale));
         K spare_key(std::as_const(key_));  // not under the lock, as copies may be anything
         const auto make = [&] {
-            return shared_.control.make(std::move(spare_key), std::move(attempt), looked, plan_,
-                                        loader_);
+            return context_.control.make(std::move(spare_key), std::move(attempt), looked, plan_,
+                                         loader_);
         };
         if (leaves_at_once) {
-            if (const FlightPtr flight = shared_.control.flights().start(key_, h, make)) {
-                shared_.refreshes.fetch_add(1, std::memory_order_relaxed);
+            if (const FlightPtr flight = context_.control.flights().start(key_, h, make)) {
+                Context::count(context_.refreshes);
                 fly(flight);
             }
             return serve(std::move(looked.stale));
         }
-        const Boarding boarding = shared_.control.flights().board(key_, h, make);
+        const Boarding boarding = context_.control.flights().board(key_, h, make);
         const FlightPtr flight = boarding.flight;
         {
             const std::lock_guard lock(mutex_);
@@ -103,14 +91,14 @@ public:
             tags_hold_ = looked.reading.tags_hold;
         }
         if (patience != never) {
-            if (began_ == no_time) began_ = shared_.clock.now();
-            shared_.alarms.get(shared_.clock)
+            if (began_ == no_time) began_ = context_.settings.clock.now();
+            context_.alarms.get(context_.settings.clock)
                 .set(deadline_after(began_, patience.nanoseconds()),
                      [weak = this->weak_from_this(), flight] {
                          if (const auto call = weak.lock()) call->time_is_over(*flight);
                      });
         }
-        if (!shared_.control.flights().wait(*flight, this->shared_from_this())) return landed();
+        if (!context_.control.flights().wait(*flight, this->shared_from_this())) return landed();
         if (boarding.is_new) fly(flight);
     }
 
@@ -119,7 +107,7 @@ public:
         Flight& flight = *boarding.flight;
         if (flight.error) {
             if (stale && plan_.serves_on_error() && !flight.was_abandoned &&
-                still_stands(tags_hold, stale) && shared_.control.may_serve(flight, key_, stale))
+                still_stands(tags_hold, stale) && context_.control.may_serve(flight, key_, stale))
                 return serve(std::move(stale));
             promise_->complete(std::nullopt, flight.error);
         } else if (Control::is_doubtful(boarding) || Control::is_overtaken(boarding) ||
@@ -149,20 +137,19 @@ private:
 
     bool still_stands(TagTime tags_hold, std::optional<V>& stale) noexcept {
         try {
-            return drey::still_stands(shared_.backend, key_, tags_hold, stale);
+            return drey::still_stands(context_.backend, key_, tags_hold, stale);
         } catch (...) {
             return false;
         }
     }
 
     void fly(const FlightPtr& flight) {
-        if (!runs_here_) return shared_.control.launch(flight, executor_);
-        if (flight->claim()) shared_.control.run(*flight);
+        if (!runs_here_) return context_.control.launch(flight, executor_);
+        if (flight->claim()) context_.control.run(*flight);
     }
 
     void serve(std::optional<V> stale) noexcept {
-        if (promise_->complete(std::move(stale), nullptr))
-            shared_.stale_serves.fetch_add(1, std::memory_order_relaxed);
+        if (promise_->complete(std::move(stale), nullptr)) Context::count(context_.stale_serves);
     }
 
     /// On the thread of the alarms, at any time.
@@ -171,14 +158,14 @@ private:
         if (boarding.flight.get() != &flight || promise_->is_done()) return;
         // What was invalidated is not served: what remains is a miss, with more patience.
         if (stale &&
-            (shared_.control.flights().is_doomed(flight) || !still_stands(tags_hold, stale)))
+            (context_.control.flights().is_doomed(flight) || !still_stands(tags_hold, stale)))
             return begin();
-        shared_.timeouts.fetch_add(1, std::memory_order_relaxed);
+        Context::count(context_.timeouts);
         if (stale) return serve(std::move(stale));
         promise_->complete(std::nullopt, std::make_exception_ptr(LoadTimeout()));
     }
 
-    const Shared shared_;
+    Context& context_;
     const K key_;
     const std::shared_ptr<OwnedLoader<K, V>> loader_;
     const bool may_be_absent_;

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <optional>
 #include <span>
@@ -13,17 +12,15 @@
 #include <vector>
 
 #include "drey/clock.hpp"
-#include "drey/detail/per_process.hpp"
-#include "drey/error.hpp"
 #include "drey/hash.hpp"
 #include "drey/loading/alarms.hpp"
 #include "drey/loading/async.hpp"
 #include "drey/loading/async_call.hpp"
 #include "drey/loading/batch.hpp"
+#include "drey/loading/call.hpp"
+#include "drey/loading/context.hpp"
 #include "drey/loading/erased.hpp"
-#include "drey/loading/flight.hpp"
 #include "drey/loading/flight_control.hpp"
-#include "drey/loading/flights.hpp"
 #include "drey/loading/loader.hpp"
 #include "drey/loading/looked.hpp"
 #include "drey/loading/plan.hpp"
@@ -34,14 +31,6 @@
 #include "drey/types.hpp"
 
 namespace drey {
-
-/// What a cache is told of loading.
-struct LoadSettings {
-    LoadOptions options = {};
-    ClockRef clock = {};
-    std::uint64_t seed = 0;
-    bool may_start_threads = true;
-};
 
 /// How a miss becomes a value: one load per key at a time, however many threads want it, and what
 /// they get when it fails or takes long.
@@ -77,30 +66,29 @@ struct LoadSettings {
 ///  - can_look_again(attempt), look_again(attempt, use): for who cannot share a flight's value.
 template <class K, class V, class Backend>
 class Loading {
+    using Context = LoadContext<K, V, Backend>;
     using Control = FlightControl<K, V, Backend>;
-    using Flight = typename Control::Flight;
-    using FlightPtr = typename Control::FlightPtr;
-    using Boarding = typename Control::Flights::Boarding;
+    using Call = LoadCall<K, V, Backend>;
     using Attempt = typename Backend::Attempt;
     using Looked = drey::Looked<V>;
     static constexpr bool shares_value = Control::shares_value;
 
 public:
     /// Both must outlive it.
-    Loading(Backend& backend, const LoadSettings& settings)
-        : backend_(backend), settings_(settings), control_(backend, settings.clock) {}
+    Loading(Backend& backend, const LoadSettings& settings) : context_(backend, settings) {}
     Loading(const Loading&) = delete;
     Loading& operator=(const Loading&) = delete;
     ~Loading() {
-        if (Alarms* const alarms = alarms_.find()) alarms->stop();  // before what they ring for
+        if (Alarms* const alarms = context_.alarms.find())
+            alarms->stop();  // before what they ring for
     }
 
     /// Calls `use(value)` and says yes if the key has a value that will not expire, as most hits
     /// have; else nothing has happened, and `get` is to be called with the same attempt.
     template <class Q, class Use>
     [[gnu::always_inline]] bool get_at_once(const Q& key, const Attempt& attempt, Use& use) {
-        if constexpr (requires { backend_.look_at_once(key, attempt, use); }) {
-            return backend_.look_at_once(key, attempt, use);
+        if constexpr (requires { context_.backend.look_at_once(key, attempt, use); }) {
+            return context_.backend.look_at_once(key, attempt, use);
         } else {
             return false;
         }
@@ -113,7 +101,7 @@ public:
     bool get(const Q& key, MakeKey&& make_key, Attempt& attempt, Loader&& loader,
              const LoadOptions* call, Use&& use) {
         Looked looked;
-        look_closely(backend_, key, attempt, looked, use);
+        look_closely(context_.backend, key, attempt, looked, use);
         if (looked.found == Found::hit && looked.reading.load_cost.count() == 0) [[likely]]
             return true;
         return go_on_with<Loader>(make_key, attempt, looked, loader, call, use);
@@ -130,14 +118,16 @@ public:
     std::shared_ptr<detail::Promise<V>> get_async(K key, Loader&& loader,
                                                   const LoadOptions& options) {
         detail::check(options);
-        const Executor& executor = options.executor ? options.executor : settings_.options.executor;
-        const bool runs_here = !executor && !settings_.may_start_threads;
-        auto promise = std::make_shared<detail::Promise<V>>(control_.executor(executor, runs_here));
-        Attempt attempt(backend_, std::as_const(key));
+        const Executor& executor =
+            options.executor ? options.executor : context_.settings.options.executor;
+        const bool runs_here = !executor && !context_.settings.may_start_threads;
+        auto promise =
+            std::make_shared<detail::Promise<V>>(context_.control.executor(executor, runs_here));
+        Attempt attempt(context_.backend, std::as_const(key));
         Looked looked;
         std::optional<V> value;
         const auto use = [&]<class T>(T&& fresh) { value.emplace(std::forward<T>(fresh)); };
-        look(backend_, std::as_const(key), attempt, looked, use);
+        look(context_.backend, std::as_const(key), attempt, looked, use);
         LoaderOf<K, V, Loader> erased(loader);
         if (looked.found == Found::hit) {
             if (is_early(attempt, looked, options)) {
@@ -149,8 +139,8 @@ public:
             promise->complete(std::nullopt, nullptr);
         } else {
             const auto call = std::make_shared<AsyncCall<K, V, Backend>>(
-                shared_, std::move(key), erased.own(), erased.may_be_absent,
-                LoadPlan(options, settings_.options), executor, runs_here, promise);
+                context_, std::move(key), erased.own(), erased.may_be_absent,
+                LoadPlan(options, context_.settings.options), executor, runs_here, promise);
             call->go_on(std::move(attempt), looked);
         }
         return promise;
@@ -164,17 +154,17 @@ public:
     std::vector<std::optional<V>> get_many(std::span<const K> keys, LoadAll&& load_all,
                                            LoaderRef<K, V>& load_one, const LoadOptions& options) {
         detail::check(options);
-        const LoadPlan plan(options, settings_.options);
-        Batch<K, V, Backend> batch(backend_, control_, keys, plan);
+        const LoadPlan plan(options, context_.settings.options);
+        Batch<K, V, Backend> batch(context_.backend, context_.control, keys, plan);
         batch.load(load_all);
-        stale_serves_.fetch_add(batch.stale_serves(), std::memory_order_relaxed);
+        Context::count(context_.stale_serves, batch.stale_serves());
         auto& values = batch.values();
         LoadOptions rest = options;
-        const std::int64_t began = batch.others().empty() ? 0 : settings_.clock.now();
+        const std::int64_t began = batch.others().empty() ? 0 : context_.settings.clock.now();
         for (const std::size_t i : batch.others()) {
             const auto use = [&]<class T>(T&& value) { values[i].emplace(std::forward<T>(value)); };
             get(keys[i], Counts::no, load_one, rest, UseRef<V>(use));
-            const auto waited = settings_.clock.now() - began;
+            const auto waited = context_.settings.clock.now() - began;
             rest.soft_timeout = left_of(plan.soft_timeout, waited);
             rest.hard_timeout = left_of(plan.hard_timeout, waited);
         }
@@ -186,21 +176,16 @@ public:
     template <class Loader>
     void refresh(K key, Loader&& loader, const LoadOptions& options) {
         detail::check(options);
-        Attempt attempt(backend_, std::as_const(key), Counts::no);
+        Attempt attempt(context_.backend, std::as_const(key), Counts::no);
         Looked looked;
         const auto ignore = [](const V&) {};
-        look(backend_, std::as_const(key), attempt, looked, ignore);
+        look(context_.backend, std::as_const(key), attempt, looked, ignore);
         LoaderOf<K, V, Loader> erased(loader);
-        Call(*this, std::move(key), std::move(attempt), erased, options, UseRef<V>(ignore))
+        Call(context_, std::move(key), std::move(attempt), erased, options, UseRef<V>(ignore))
             .refresh(looked);
     }
 
-    void add_to(Stats& stats) const noexcept {
-        control_.add_to(stats);
-        stats.stale_serves += stale_serves_.load(std::memory_order_relaxed);
-        stats.refreshes += refreshes_.load(std::memory_order_relaxed);
-        stats.load_timeouts += timeouts_.load(std::memory_order_relaxed);
-    }
+    void add_to(Stats& stats) const noexcept { context_.add_to(stats); }
 
 private:
     static const LoadOptions& options(const LoadOptions* call) noexcept {
@@ -210,9 +195,9 @@ private:
 
     bool get(const K& key, Counts counts, LoaderRef<K, V>& loader, const LoadOptions& options,
              const UseRef<V>& use) {
-        Attempt attempt(backend_, key, counts);
+        Attempt attempt(context_.backend, key, counts);
         Looked looked;
-        look(backend_, key, attempt, looked, use);
+        look(context_.backend, key, attempt, looked, use);
         const auto make_key = [&] { return K(key); };
         return go_on(make_key, attempt, looked, loader, options, use);
     }
@@ -238,224 +223,13 @@ private:
         if (looked.found == Found::absent && loader.may_be_absent) return false;
         if constexpr (shares_value) {
             if (is_being_replaced(attempt, looked) && serves_at_once(looked, loader, options)) {
-                count(stale_serves_);
+                Context::count(context_.stale_serves);
                 use(*std::move(looked.stale));
                 return true;
             }
         }
-        return Call(*this, make_key(), std::move(attempt), loader, options, use).resolve(looked);
+        return Call(context_, make_key(), std::move(attempt), loader, options, use).resolve(looked);
     }
-
-    /// One call that did not find what it wanted.
-    class Call {
-    public:
-        Call(Loading& all, K&& key, Attempt&& attempt, LoaderRef<K, V>& loader,
-             const LoadOptions& options, const UseRef<V>& use)
-            : all_(all), key_(std::move(key)), attempt_(std::move(attempt)), loader_(loader),
-              use_(use), plan_(options, all.settings_.options),
-              executor_(options.executor ? options.executor : all.settings_.options.executor),
-              may_leave_(loader.can_be_owned && (all.settings_.may_start_threads || executor_)) {}
-
-        bool may_leave() const noexcept { return may_leave_; }
-
-        /// Whether there is a value, which was used.
-        bool resolve(Looked& looked) {
-            for (;;) {
-                const Answer answer = try_once(looked);
-                if (answer != Answer::again) return answer == Answer::value;
-                looked = Looked();
-                attempt_.emplace(all_.backend_, std::as_const(*key_), Counts::no);
-                look(all_.backend_, std::as_const(*key_), *attempt_, looked, use_);
-                if (looked.found == Found::hit) return true;
-                if (looked.found == Found::absent && loader_.may_be_absent) return false;
-            }
-        }
-
-        void refresh(const Looked& looked) {
-            if (may_leave_) return start(looked);
-            const Hash h = attempt_->hash();
-            const FlightPtr flight =
-                all_.control_.flights().start(*key_, h, [&] { return make_own(looked); });
-            std::exception_ptr error;
-            if (flight) all_.control_.fly(*flight, load_of(*flight), use_, error);
-        }
-
-        /// Starts a load in the background, unless there is one. Only if it may leave.
-        void start(const Looked& looked) {
-            const Hash h = attempt_->hash();
-            const auto mark = Control::Flights::mark_of(h, looked.reading);
-            if (all_.control_.flights().contains(*key_, h, mark)) return;
-            own();
-            const FlightPtr flight = all_.control_.flights().start(
-                *key_, h, [&] { return make_owning(looked); }, mark);
-            if (flight == nullptr) return;
-            if (flight->replaces) count(all_.refreshes_);
-            all_.control_.launch(flight, executor_);
-        }
-
-    private:
-        enum class Answer { value, absent, again };
-
-        Answer try_once(Looked& looked) {
-            const Hash h = attempt_->hash();
-            const bool has_stale = looked.has_stale(plan_);
-            const Ttl patience = plan_.patience(has_stale);
-            const bool leaves_at_once = may_leave_ && has_stale && patience.nanoseconds() == 0;
-            if (has_stale && (leaves_at_once || plan_.serves_on_error()) && all_.control_.rests(h))
-                return serve_stale(looked);
-            if (leaves_at_once) {
-                start(looked);
-                return serve_stale(looked);
-            }
-            const Deadline deadline = deadline_of(patience);
-            const bool must_end = deadline == no_deadline || InBackground::here();
-            const bool stays = must_end || !may_leave_;
-            if (!stays) own();
-            const Boarding boarding = all_.control_.flights().board(
-                *key_, h, [&] { return stays ? make_own(looked) : make_owning(looked); });
-            Flight& flight = *boarding.flight;
-            if (boarding.is_new) {
-                if (stays) return lead(flight, looked, has_stale);
-                all_.control_.launch(boarding.flight, executor_);
-            } else if (must_end && flight.claim()) {
-                all_.control_.run(flight);  // rather than wait for an executor
-            }
-            const bool landed =
-                all_.control_.flights().await(flight, all_.settings_.clock, deadline);
-            if (landed) return share(flight, boarding, looked, has_stale);
-            // What was invalidated meanwhile is not served: the call goes on as if it had found
-            // nothing.
-            if (has_stale && (all_.control_.flights().is_doomed(flight) || !still_stands(looked)))
-                return Answer::again;
-            count(all_.timeouts_);
-            if (has_stale) return serve_stale(looked);
-            throw LoadTimeout();
-        }
-
-        /// Runs the loader here.
-        Answer lead(Flight& flight, Looked& looked, bool has_stale) {
-            std::exception_ptr own_error;
-            const bool has_passengers = all_.control_.fly(flight, load_of(flight), use_, own_error);
-            if (flight.error) {
-                take_key_back(flight);
-                return serve_instead(flight, looked, has_stale);
-            }
-            if (own_error) std::rethrow_exception(own_error);
-            if constexpr (shares_value) {
-                if (flight.value && has_passengers) use_(std::as_const(*flight.value));
-                if (flight.value && !has_passengers) use_(std::move(*flight.value));
-            }
-            if (flight.has_value) return Answer::value;
-            if (loader_.may_be_absent) return Answer::absent;
-            take_key_back(flight);
-            return Answer::again;
-        }
-
-        /// What a flight brought that ran elsewhere.
-        Answer share(Flight& flight, const Boarding& boarding, Looked& looked, bool has_stale) {
-            if (!boarding.same_key) return Answer::again;
-            if (flight.was_abandoned) {  // then here
-                may_leave_ = false;
-                return Answer::again;
-            }
-            if (flight.error) return serve_instead(flight, looked, has_stale);
-            if (!flight.is_shared || Control::is_overtaken(boarding)) {
-                // If the cache does not have it either, the next load must show it here.
-                if (boarding.is_new && !flight.is_shared) may_leave_ = false;
-                return Answer::again;
-            }
-            if constexpr (Control::has_others) {
-                if (Control::is_doubtful(boarding) && all_.backend_.can_look_again(*attempt_))
-                    return all_.backend_.look_again(*attempt_, use_) ? Answer::value
-                                                                     : Answer::again;
-            }
-            if (flight.value) {
-                if constexpr (shares_value) use_(std::as_const(*flight.value));
-                return Answer::value;
-            }
-            return loader_.may_be_absent ? Answer::absent : Answer::again;
-        }
-
-        /// After a load that threw.
-        Answer serve_instead(Flight& flight, Looked& looked, bool has_stale) {
-            if (has_stale && plan_.serves_on_error() && still_stands(looked) &&
-                all_.control_.may_serve(flight, *key_, looked.stale) &&
-                serve_stale(looked) == Answer::value)
-                return Answer::value;
-            std::rethrow_exception(flight.error);
-        }
-
-        bool still_stands(Looked& looked) {
-            return key_ && drey::still_stands(all_.backend_, std::as_const(*key_),
-                                              looked.reading.tags_hold, looked.stale);
-        }
-
-        Answer serve_stale(Looked& looked) {
-            if constexpr (shares_value) {
-                use_(*std::move(looked.stale));
-            } else {
-                if (!key_) return Answer::again;
-                Attempt once_more(all_.backend_, std::as_const(*key_), Counts::no);
-                const Found found =
-                    all_.backend_.look(std::as_const(*key_), once_more,
-                                       [&](const V& value, const Reading&) { use_(value); });
-                if (found != Found::hit && found != Found::stale) return Answer::again;
-            }
-            count(all_.stale_serves_);
-            return Answer::value;
-        }
-
-        auto load_of(Flight& flight) {
-            // A loader that was moved out of the call is where it was moved to.
-            return [&] { return owned_ ? owned_->load(flight.key) : loader_.load(flight.key); };
-        }
-
-        /// How long to wait for loads, all in all.
-        Deadline deadline_of(Ttl patience) {
-            if (patience == never) return no_deadline;
-            if (!began_) began_ = all_.settings_.clock.now();
-            return deadline_after(*began_, patience.nanoseconds());
-        }
-
-        /// Makes what `make_owning` needs: copies are made outside the lock.
-        void own() {
-            if constexpr (std::is_copy_constructible_v<K>) {
-                if (!owned_) owned_ = loader_.own();
-                spare_key_.emplace(std::as_const(*key_));
-            }
-        }
-
-        FlightPtr make_own(const Looked& looked) {
-            return all_.control_.make(*std::move(key_), *std::move(attempt_), looked, plan_);
-        }
-        FlightPtr make_owning(const Looked& looked) {
-            if constexpr (std::is_copy_constructible_v<K>) {
-                return all_.control_.make(*std::move(spare_key_), *std::move(attempt_), looked,
-                                          plan_, owned_);
-            } else {
-                return make_own(looked);  // not called: such a loader cannot be owned
-            }
-        }
-
-        /// After a flight that the key went into.
-        [[gnu::noinline]] void take_key_back(Flight& flight) {  // rare
-            key_.reset();
-            // It has landed: nobody else looks at it.
-            if (flight.has_key) key_.emplace(std::move(flight.key));
-        }
-
-        Loading& all_;
-        std::optional<K> key_;
-        std::optional<Attempt> attempt_;
-        LoaderRef<K, V>& loader_;
-        const UseRef<V> use_;
-        const LoadPlan plan_;
-        const Executor& executor_;
-        std::shared_ptr<OwnedLoader<K, V>> owned_;  // once it has been taken from the caller
-        std::optional<K> spare_key_;                // for a flight that may leave
-        bool may_leave_;
-        std::optional<std::int64_t> began_;  // when it first had to wait no longer than some time
-    };
 
     /// What is left of a wait, some time after it began.
     static Ttl left_of(Ttl patience, std::int64_t waited) noexcept {
@@ -463,34 +237,32 @@ private:
         return std::chrono::nanoseconds(std::max<std::int64_t>(patience.nanoseconds() - waited, 0));
     }
 
-    static void count(std::atomic<std::uint64_t>& counter) noexcept {
-        counter.fetch_add(1, std::memory_order_relaxed);
-    }
-
     bool is_being_replaced(const Attempt& attempt, const Looked& looked) const noexcept {
         const auto mark = Control::Flights::mark_of(attempt.hash(), looked.reading);
-        return control_.flights().will_replace(mark);
+        return context_.control.flights().will_replace(mark);
     }
 
     /// What `Call` does with a stale value, if somebody is loading another.
     bool serves_at_once(const Looked& looked, const LoaderRef<K, V>& loader,
                         const LoadOptions& options) const {
-        const LoadPlan plan(options, settings_.options);
+        const LoadPlan plan(options, context_.settings.options);
         return looked.has_stale(plan) && plan.patience(true).nanoseconds() == 0 &&
                loader.can_be_owned &&
-               (settings_.may_start_threads || options.executor || settings_.options.executor);
+               (context_.settings.may_start_threads || options.executor ||
+                context_.settings.options.executor);
     }
 
     /// Whether a fresh value is to be refreshed now.
     [[gnu::noinline]] bool is_early(const Attempt& attempt, const Looked& looked,
                                     const LoadOptions& options) {
         if (looked.reading.load_cost.count() == 0) return false;
-        const double early = options.early.value_or(settings_.options.early.value_or(0.0));
+        const double early = options.early.value_or(context_.settings.options.early.value_or(0.0));
         if (!(early > 0)) return false;
         const std::uint64_t step = draws_.fetch_add(1, std::memory_order_relaxed);
-        const double draw = static_cast<double>(detail::mix(step, settings_.seed) >> 11) * 0x1p-53;
+        const double draw =
+            static_cast<double>(detail::mix(step, context_.settings.seed) >> 11) * 0x1p-53;
         return detail::is_early(early, looked.reading.load_cost, looked.reading.left, draw) &&
-               !control_.rests(attempt.hash());
+               !context_.control.rests(attempt.hash());
     }
 
     /// A refresh that cannot be started is nobody's error: the value is there, and fresh.
@@ -499,19 +271,14 @@ private:
                      const LoadOptions& options, const Looked& looked) noexcept {
         try {
             const auto ignore = [](const V&) {};
-            Call call(*this, make_key(), std::move(attempt), loader, options, UseRef<V>(ignore));
+            Call call(context_, make_key(), std::move(attempt), loader, options, UseRef<V>(ignore));
             if (call.may_leave()) call.start(looked);
         } catch (...) {
         }
     }
 
-    Backend& backend_;
-    const LoadSettings& settings_;
-    std::atomic<std::uint64_t> stale_serves_{0}, refreshes_{0}, timeouts_{0}, draws_{0};
-    detail::PerProcess<Alarms> alarms_;
-    Control control_;
-    const typename AsyncCall<K, V, Backend>::Shared shared_{
-        backend_, control_, settings_.clock, alarms_, stale_serves_, refreshes_, timeouts_};
+    std::atomic<std::uint64_t> draws_{0};
+    Context context_;
 };
 
 }  // namespace drey
