@@ -171,9 +171,7 @@ private:
             return in_process<std::size_t>("erase_if",
                                            [&](auto& own) { return own.erase_if(pred); });
         }
-        void invalidate_tag(std::string_view tag) final {
-            in_process<void>("invalidate_tag", [&](auto& own) { own.invalidate_tag(tag); });
-        }
+        void invalidate_tag(std::string_view tag) final { c.invalidate_tag(tag); }
         std::size_t clear() final { return c.clear(); }
         std::size_t purge_expired() final {
             return in_process<std::size_t>("purge_expired",

@@ -240,14 +240,10 @@ public:
     /// Removes all that has the tag, by `PutOptions::tags` or `LoadOptions::tags`, values that are
     /// stale included, and what is being loaded and will have it. O(1): nobody finds such an entry
     /// any more, but it stays in its place, and is counted by `size`, until it is looked for,
-    /// overwritten or evicted; then it leaves as erased. Throws std::bad_alloc if there is no
-    /// memory, before the cache has had any tag.
-    void invalidate_tag(std::string_view tag) {
-        static_assert(
-            requires(Impl & impl) { impl.invalidate_tag(tag); },
-            "drey: this backend has no invalidate_tag; it has erase_matching");
-        backend_.invalidate_tag(tag);
-    }
+    /// overwritten or evicted; then it leaves as erased, or from a server without being counted.
+    /// What could not be told to a server is made up for as `erase` is. Throws std::bad_alloc if
+    /// there is no memory, before the cache has had any tag.
+    void invalidate_tag(std::string_view tag) { backend_.invalidate_tag(tag); }
 
     /// Removes everything; returns how many.
     std::size_t clear() { return backend_.clear(); }

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "codec/random_value.hpp"
 #include "drey/codec/envelope.hpp"
@@ -83,6 +84,49 @@ TEST_CASE("every header comes back as it was") {
     SUCCEED();
 }
 
+TEST_CASE("tags stand between header and payload, and only where there are any") {
+    const std::vector<drey::EnvelopeTag> tags{{"a", 0x0102030405060708}, {"", 1}};
+    std::string bytes;
+    const std::size_t begin = drey::begin_envelope(bytes);
+    drey::append_envelope_tags(bytes, tags);
+    bytes += "payload";
+    EnvelopeHeader header = some_header;
+    header.tagged = true;
+    drey::seal_envelope(bytes, begin, header);
+    CHECK(bytes[7] == '\1');
+    CHECK(bytes.substr(36) ==
+          "\x19\0\0\0"
+          "\x08\x07\x06\x05\x04\x03\x02\x01"
+          "\x01\0\0\0"
+          "a"
+          "\x01\0\0\0\0\0\0\0"
+          "\0\0\0\0"
+          "payload"s);
+
+    const auto opened = open_envelope(bytes);
+    REQUIRE(opened);
+    CHECK(opened.header == header);
+    CHECK(opened.payload == "payload");
+    CHECK(drey::read_envelope_tags(opened.tags) == tags);
+    CHECK(drey::peek_envelope_tags(bytes.substr(0, 36 + 4 + 25)) == opened.tags);
+    CHECK(drey::peek_envelope_tags(bytes.substr(0, 36 + 4 + 24)).empty());
+    CHECK(drey::peek_envelope_tags(sealed(some_header, "payload")).empty());
+}
+
+TEST_CASE("tags that are cut short, or go on beyond their end, are corrupt") {
+    EnvelopeHeader header = some_header;
+    header.tagged = true;
+    for (const auto& wrong :
+         {""s, "\1\0\0"s, "\1\0\0\0"s, "\1\0\0\0x"s, "\xff\xff\xff\xff"s,
+          "\x0c\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0x"s, "\x0d\0\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xffx"s,
+          "\x0d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0x"s}) {
+        CAPTURE(wrong);
+        CHECK(open_envelope(sealed(header, wrong)).error == EnvelopeError::corrupt);
+        CHECK(drey::peek_envelope_tags(sealed(header, wrong)).empty());
+    }
+    CHECK(open_envelope(sealed(header, "\0\0\0\0x"s)).payload == "x");
+}
+
 TEST_CASE("envelope may begin anywhere in a buffer") {
     std::string out = "SET key ";
     const std::size_t begin = drey::begin_envelope(out);
@@ -139,7 +183,7 @@ TEST_CASE("envelope with any one bit flipped is never opened, nor with any two")
 TEST_CASE("envelope of another version, kind or with flags is of another version, not corrupt") {
     const std::string bytes = sealed(some_header, "a payload");
     for (const auto& [at, byte] :
-         {std::pair{4, '\2'}, {4, '\0'}, {5, 'x'}, {5, 'V'}, {7, '\1'}, {7, '\x80'}}) {
+         {std::pair{4, '\2'}, {4, '\0'}, {5, 'x'}, {5, 'V'}, {7, '\2'}, {7, '\3'}, {7, '\x80'}}) {
         CAPTURE(at, byte);
         std::string other = bytes;
         other[static_cast<std::size_t>(at)] = byte;
@@ -179,7 +223,7 @@ TEST_CASE("header can be read without the payload, but of nothing else than an e
     CHECK_FALSE(drey::peek_envelope(std::string_view(bytes).substr(0, 35)));
     for (const std::size_t at : {std::size_t{0}, std::size_t{4}, std::size_t{5}, std::size_t{7}}) {
         std::string other = bytes;
-        ++other[at];  // magic, version, kind, flags
+        other[at] = static_cast<char>(other[at] + 2);  // magic, version, kind, flags
         CHECK_FALSE(drey::peek_envelope(other));
     }
     CHECK_FALSE(drey::peek_envelope(""));

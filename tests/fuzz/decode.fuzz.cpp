@@ -105,6 +105,8 @@ void read_envelope(std::string_view input) {
     if (!opened) return;
     std::string again;
     const std::size_t begin = drey::begin_envelope(again);
+    if (opened.header.tagged)
+        drey::append_envelope_tags(again, drey::read_envelope_tags(opened.tags));
     again += opened.payload;
     drey::seal_envelope(again, begin, opened.header);
     expect(again == input, "an envelope that opens is one that we could have written");

@@ -538,27 +538,3 @@ TEST_CASE("many keys are converted as one is") {
     CHECK(cache.get("7") == "seven");
     CHECK(is_there(server, "app:user-7"));
 }
-
-TEST_CASE("tags are refused, and no lease stays behind") {
-    if (support::no_redis_server()) return;
-    support::RedisServer server;
-    Texts cache{patient(server)};
-    const drey::PutOptions tagged{.tags = {"t"}};
-    const auto names_tags = Catch::Matchers::ContainsSubstring("tags");
-    CHECK_THROWS_WITH(cache.put("a", "x", tagged), names_tags);
-    CHECK_THROWS_WITH(cache.put_many({{"a", "x"}}, tagged), names_tags);
-    CHECK_THROWS_WITH(cache.put_if_absent("a", "x", tagged), names_tags);
-    CHECK_THROWS_WITH(cache.update(
-                          "a", [](const auto& old) { return old; }, tagged),
-                      names_tags);
-    CHECK_THROWS_WITH(cache.get_or_load("a",
-                                        [&] {
-                                            return drey::Loaded<std::string>{"x", tagged};
-                                        }),
-                      names_tags);
-    CHECK_FALSE(is_there(server, "app:a"));
-    CHECK(cache.get_or_load("a", [] { return std::string("y"); }) == "y");
-    auto options = patient(server);
-    options.loading.tags = {"t"};
-    CHECK_THROWS_WITH(Texts{options}, names_tags);
-}

@@ -99,14 +99,3 @@ TEST_CASE("a server that is down does not keep the database from being written")
     behind.flush();
     CHECK(row == "three");
 }
-
-TEST_CASE("what has tags, which a server cannot keep, is not written to the database either") {
-    if (support::no_redis_server()) return;
-    support::RedisServer server;
-    Places cache{patient(server)};
-    int writes = 0;
-    auto through = drey::write_through(cache, [&](const Place&, const std::string&) { ++writes; });
-    CHECK_THROWS_WITH(through.put({"no", 7}, "a", {.tags = {"t"}}),
-                      Catch::Matchers::ContainsSubstring("tags"));
-    CHECK(writes == 0);
-}

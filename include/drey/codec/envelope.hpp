@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "drey/codec/checksum.hpp"
+#include "drey/codec/envelope_tags.hpp"
 #include "drey/codec/little_endian.hpp"
 #include "drey/detail/assert.hpp"
 
@@ -24,7 +25,7 @@
 ///     4        version of the envelope, 1
 ///     5        kind: 'v' a value, 'l' a lease, 'a' absent
 ///     6        codec
-///     7        flags, 0
+///     7        flags: 1 tags stand before the payload (envelope_tags.hpp), else 0
 ///     8..11    schema
 ///     12..15   CRC-32C of header and payload, these four taken for zero
 ///     16..23   stamp
@@ -64,6 +65,9 @@ struct EnvelopeHeader {
     /// How long it took to load the value, in microseconds. 0: unknown. See `to_load_cost_us`.
     std::uint32_t load_cost_us = 0;
 
+    /// Whether tags stand before the payload.
+    bool tagged = false;
+
     bool operator==(const EnvelopeHeader&) const = default;
 };
 
@@ -92,12 +96,13 @@ constexpr std::string_view to_text(EnvelopeError error) noexcept {
     return "unknown";
 }
 
-/// What `open_envelope` found. Header and payload mean nothing if there is an error; the payload
-/// points into the bytes that were opened.
+/// What `open_envelope` found. The rest means nothing if there is an error; payload and tags point
+/// into the bytes that were opened.
 struct [[nodiscard]] OpenedEnvelope {
     EnvelopeError error = EnvelopeError::none;
     EnvelopeHeader header = {};
     std::string_view payload = {};
+    std::string_view tags = {};  ///< for `read_envelope_tags`
 
     explicit operator bool() const noexcept { return error == EnvelopeError::none; }
 };
@@ -106,6 +111,7 @@ namespace detail {
 
 inline constexpr std::string_view envelope_magic = "drey";
 inline constexpr char envelope_version = 1;
+inline constexpr char envelope_is_tagged = 1;  // a flag
 
 /// Where each field begins.
 namespace envelope_at {
@@ -133,7 +139,9 @@ constexpr bool is_envelope_kind(char kind) noexcept {
 /// The fields of a header at `from`, if it is one that this version understands.
 inline std::optional<EnvelopeHeader> envelope_header_at(const char* from) noexcept {
     namespace at = envelope_at;
-    if (!is_envelope_kind(from[at::kind]) || from[at::flags] != 0) return std::nullopt;
+    const char flags = from[at::flags];
+    if (!is_envelope_kind(from[at::kind]) || (flags & ~envelope_is_tagged) != 0)
+        return std::nullopt;
     return EnvelopeHeader{
         .kind = static_cast<EnvelopeKind>(from[at::kind]),
         .codec = static_cast<std::uint8_t>(from[at::codec]),
@@ -142,13 +150,15 @@ inline std::optional<EnvelopeHeader> envelope_header_at(const char* from) noexce
         .fresh_until_ms =
             static_cast<std::int64_t>(load_little<std::uint64_t>(from + at::fresh_until)),
         .load_cost_us = load_little<std::uint32_t>(from + at::load_cost),
+        .tagged = flags == envelope_is_tagged,
     };
 }
 
 }  // namespace detail
 
-/// Appends room for a header and returns where it begins. Append the payload, then seal. `out` may
-/// already hold something else, such as the beginning of a command.
+/// Appends room for a header and returns where it begins. Append the payload, before it the tags if
+/// the header is to say that there are any, then seal. `out` may already hold something else, such
+/// as the beginning of a command.
 inline std::size_t begin_envelope(std::string& out) {
     const std::size_t begin = out.size();
     out.append(envelope_header_size, '\0');
@@ -168,7 +178,7 @@ inline void seal_envelope(std::string& out, std::size_t begin, const EnvelopeHea
     to[at::version] = detail::envelope_version;
     to[at::kind] = static_cast<char>(header.kind);
     to[at::codec] = static_cast<char>(header.codec);
-    to[at::flags] = 0;
+    to[at::flags] = header.tagged ? detail::envelope_is_tagged : '\0';
     detail::store_little(to + at::schema, header.schema);
     detail::store_little(to + at::stamp, header.stamp);
     detail::store_little(to + at::fresh_until, static_cast<std::uint64_t>(header.fresh_until_ms));
@@ -193,7 +203,10 @@ inline OpenedEnvelope open_envelope(std::string_view bytes, std::string_view key
     // After the checksum: these were written on purpose, by somebody who knows more than we do.
     const auto header = detail::envelope_header_at(from);
     if (!header) return {EnvelopeError::other_version};
-    return {.header = *header, .payload = bytes.substr(envelope_header_size)};
+    OpenedEnvelope opened{.header = *header, .payload = bytes.substr(envelope_header_size)};
+    if (header->tagged && !detail::take_tags(opened.payload, opened.tags))
+        return {EnvelopeError::corrupt};
+    return opened;
 }
 
 /// The header of an envelope that begins with these bytes, unchecked, since the checksum takes the
@@ -203,6 +216,18 @@ inline std::optional<EnvelopeHeader> peek_envelope(std::string_view bytes) noexc
         bytes[detail::envelope_at::version] != detail::envelope_version)
         return std::nullopt;
     return detail::envelope_header_at(bytes.data());
+}
+
+/// The tags of an envelope that begins with these bytes, unchecked too; nothing if it has none, or
+/// if they do not end within these bytes.
+inline std::string_view peek_envelope_tags(std::string_view bytes) noexcept {
+    const auto header = peek_envelope(bytes);
+    std::string_view tags;
+    if (header && header->tagged) {
+        bytes.remove_prefix(envelope_header_size);
+        detail::take_tags(bytes, tags);
+    }
+    return tags;
 }
 
 /// What a compare-and-set need compare: the header, at most the first 36 bytes. Its stamp differs

@@ -3,11 +3,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "drey/codec/codec.hpp"
 #include "drey/codec/envelope.hpp"
+#include "drey/codec/envelope_tags.hpp"
 
 /// Values in envelopes: what a shared backend writes to its store and reads from it.
 namespace drey {
@@ -71,9 +73,10 @@ constexpr Undecodable to_undecodable(EnvelopeError error) noexcept {
 template <class Codec, class V>
 void seal_value(std::string& out, const V& value, std::uint32_t schema, std::uint64_t stamp,
                 std::int64_t fresh_until_ms = 0, std::uint32_t load_cost_us = 0,
-                std::string_view key = {}) {
+                std::string_view key = {}, std::span<const EnvelopeTag> tags = {}) {
     const std::size_t begin = begin_envelope(out);
     try {
+        if (!tags.empty()) append_envelope_tags(out, tags);
         detail::encode_with<Codec>(value, out);
     } catch (...) {
         out.resize(begin);
@@ -85,7 +88,8 @@ void seal_value(std::string& out, const V& value, std::uint32_t schema, std::uin
                    .schema = schema,
                    .stamp = stamp,
                    .fresh_until_ms = fresh_until_ms,
-                   .load_cost_us = load_cost_us},
+                   .load_cost_us = load_cost_us,
+                   .tagged = !tags.empty()},
                   key);
 }
 
@@ -99,13 +103,16 @@ inline void seal_lease(std::string& out, std::uint32_t schema, std::uint64_t sta
 /// Appends an envelope that says: there is no such row.
 inline void seal_absent(std::string& out, std::uint32_t schema, std::uint64_t stamp,
                         std::int64_t fresh_until_ms = 0, std::uint32_t load_cost_us = 0,
-                        std::string_view key = {}) {
-    seal_envelope(out, begin_envelope(out),
+                        std::string_view key = {}, std::span<const EnvelopeTag> tags = {}) {
+    const std::size_t begin = begin_envelope(out);
+    if (!tags.empty()) append_envelope_tags(out, tags);
+    seal_envelope(out, begin,
                   {.kind = EnvelopeKind::absent,
                    .schema = schema,
                    .stamp = stamp,
                    .fresh_until_ms = fresh_until_ms,
-                   .load_cost_us = load_cost_us},
+                   .load_cost_us = load_cost_us,
+                   .tagged = !tags.empty()},
                   key);
 }
 

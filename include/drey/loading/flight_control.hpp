@@ -182,6 +182,8 @@ public:
                 visit(use_in_place, std::as_const(value), own_error);
             }
         };
+        if constexpr (requires { flight.ticket->expect_tags(); })
+            if (!flight.plan.tags.empty()) flight.ticket->expect_tags();
         const Found found = backend_.prepare(*flight.ticket, std::as_const(flight.key),
                                              flight.attempt, flight.why, take);
         if (found == Found::hit || found == Found::absent) return false;

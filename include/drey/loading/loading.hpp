@@ -63,6 +63,7 @@ namespace drey {
 ///  - equal(key, key),
 /// and, if others than this process may invalidate keys,
 ///  - verdict(ticket): whether they left the key alone during the load, if that is known,
+///  - LoadTicket's expect_tags(): told before `prepare` of a load whose call says tags,
 ///  - can_look_again(attempt), look_again(attempt, use): for who cannot share a flight's value.
 template <class K, class V, class Backend>
 class Loading {

@@ -20,6 +20,7 @@
 #include "drey/hash.hpp"
 #include "drey/redis/call.hpp"
 #include "drey/redis/command.hpp"
+#include "drey/redis/keyspace.hpp"
 #include "drey/redis/options.hpp"
 #include "drey/redis/patience.hpp"
 #include "drey/redis/reply.hpp"
@@ -206,7 +207,12 @@ private:
         const auto entries = unconfirmed_.some(512);
         if (entries.empty()) return {};
         std::vector<Command> commands;
-        for (const auto& entry : entries) commands.push_back({"UNLINK", entry.key});
+        for (const auto& entry : entries) {
+            // What tags a load in flight will have is not known: none may pass that began before.
+            const std::string_view log = Keyspace::tag_log_of(entry.key);
+            commands.push_back(log.empty() ? Command{"UNLINK", entry.key}
+                                           : Command{"UNLINK", entry.key, log});
+        }
         std::vector<Reply> replies(commands.size());
         Outcome outcome = ask_server(router_.server_of(entries.front().key), commands, replies,
                                      Repeat::yes, deadline);

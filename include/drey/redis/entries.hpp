@@ -1,20 +1,19 @@
 #pragma once
 
-#include <unistd.h>
-
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <random>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "drey/clock.hpp"
 #include "drey/codec/envelope.hpp"
+#include "drey/codec/envelope_tags.hpp"
 #include "drey/codec/sealed.hpp"
-#include "drey/hash.hpp"
 #include "drey/lookup.hpp"
 #include "drey/options.hpp"
 #include "drey/redis/client.hpp"
@@ -25,6 +24,8 @@
 #include "drey/redis/reply.hpp"
 #include "drey/redis/scripts.hpp"
 #include "drey/redis/seen.hpp"
+#include "drey/redis/stamps.hpp"
+#include "drey/redis/tags.hpp"
 
 namespace drey::redis {
 
@@ -37,6 +38,7 @@ struct Look {
     std::chrono::nanoseconds load_cost{0};  // 0: unknown
     Seen seen;                              // what is there
     bool leased = false;                    // that is the lease of somebody who loads it
+    std::vector<EnvelopeTag> tags;          // of a value or an absence, and the versions it needs
     Outcome outcome;                        // of a look that failed
 
     bool is_hit() const noexcept { return state == Found::hit; }
@@ -50,12 +52,9 @@ struct Look {
 template <class V, class Codec>
 class Entries {
 public:
-    Entries(const RedisOptions& options, Client& client)
-        : schema_(options.schema), client_(client),
-          lifetime_(options.ttl, options.jitter, options.seed, options.unix_clock) {
-        std::random_device device;
-        first_stamp_ = std::uint64_t{device()} << 32 | device();
-    }
+    Entries(const RedisOptions& options, Client& client, Tags& tags)
+        : schema_(options.schema), client_(client), tags_(tags),
+          lifetime_(options.ttl, options.jitter, options.seed, options.unix_clock) {}
 
     // ---- looking -------------------------------------------------------------------------------
 
@@ -64,13 +63,18 @@ public:
         Look<V> look;
         Reply reply;
         look.outcome = client_.ask(name, Command{"GET", name}, reply, Repeat::yes, deadline);
-        if (look.outcome.ok()) return open(operation, name, reply, suspect);
-        look.state = Found::failed;
+        if (look.outcome.ok()) {
+            look = open(operation, name, reply, suspect);
+            check_tags({&look, 1}, deadline);
+        } else {
+            look.state = Found::failed;
+        }
         return look;
     }
 
-    /// What a reply says of the key. `suspect`: when it was asked for, its removal was unconfirmed;
-    /// asked afterwards, it might have been confirmed after the server had read the old value.
+    /// What a reply says of the key, until `check_tags`. `suspect`: when it was asked for, its
+    /// removal was unconfirmed; asked afterwards, it might have been confirmed after the server had
+    /// read the old value.
     Look<V> open(const char* operation, const std::string& name, const Reply& reply, bool suspect) {
         Look<V> look;
         if (reply.is_nil()) return look;
@@ -85,6 +89,10 @@ public:
         if (envelope && envelope.header.kind == EnvelopeKind::lease) {
             look.leased = true;
             return look;
+        }
+        if (envelope && envelope.header.tagged) {
+            tags_.note_use();
+            look.tags = read_envelope_tags(envelope.tags);
         }
         look.left = lifetime_.left(envelope.header.fresh_until_ms);
         if (is_absence(envelope)) {
@@ -102,34 +110,62 @@ public:
         return look;
     }
 
-    /// Whether the header that these bytes begin with is that of a fresh value, for who removed it
-    /// without having asked for all of it.
-    bool begins_fresh_value(std::string_view bytes) const noexcept {
+    /// Of what has tags that were invalidated, or are lost, makes misses that have seen it. One
+    /// round trip for all of them, none if there are no tags.
+    void check_tags(std::span<Look<V>> looks, TimePoint deadline) {
+        Tags::Versions tags;
+        for (const Look<V>& look : looks)
+            for (const EnvelopeTag& tag : look.tags) tags.try_emplace(tag.name);
+        if (tags.empty()) return;
+        const Outcome outcome = tags_.look_up(tags, deadline);
+        for (Look<V>& look : looks) {
+            if (look.tags.empty() || has_versions(tags, look.tags)) continue;
+            Look<V> gone;
+            gone.seen = look.seen;
+            gone.outcome = outcome;
+            if (!outcome.ok()) gone.state = Found::failed;
+            look = std::move(gone);
+        }
+    }
+
+    /// Whether these bytes are the beginning of a fresh value, for who removed it without having
+    /// asked for all of it. Tags that do not end within them, or cannot be asked for, are taken to
+    /// hold.
+    bool begins_fresh_value(std::string_view bytes, TimePoint deadline) {
         const auto header = peek_envelope(bytes);
-        return header && header->kind == EnvelopeKind::value &&
-               lifetime_.left(header->fresh_until_ms) > 0;
+        if (!header || header->kind != EnvelopeKind::value ||
+            lifetime_.left(header->fresh_until_ms) <= 0)
+            return false;
+        if (!header->tagged) return true;
+        tags_.note_use();
+        Look<V> look;
+        look.state = Found::hit;
+        look.tags = read_envelope_tags(peek_envelope_tags(bytes));
+        check_tags({&look, 1}, deadline);
+        return look.state != Found::miss;
     }
 
     // ---- writing -------------------------------------------------------------------------------
 
     /// The value as it is stored. Throws what the codec throws.
-    std::string sealed(const std::string& name, const V& value, const Life& life) {
+    std::string sealed(const std::string& name, const V& value, const Life& life,
+                       std::span<const EnvelopeTag> tags = {}) {
         std::string bytes;
-        seal_value<Codec>(bytes, value, schema_, stamp(), life.fresh_until_ms, life.load_cost_us,
-                          name);
+        seal_value<Codec>(bytes, value, schema_, stamps_.next(), life.fresh_until_ms,
+                          life.load_cost_us, name, tags);
         return bytes;
     }
 
     /// "There is no such row", as it is stored; never stale, so its end is the server's business.
-    std::string sealed_absence(const std::string& name) {
+    std::string sealed_absence(const std::string& name, std::span<const EnvelopeTag> tags = {}) {
         std::string bytes;
-        seal_absent(bytes, schema_, stamp(), 0, 0, name);
+        seal_absent(bytes, schema_, stamps_.next(), 0, 0, name, tags);
         return bytes;
     }
 
     std::string lease(const std::string& name) {
         std::string bytes;
-        seal_lease(bytes, schema_, stamp(), name);
+        seal_lease(bytes, schema_, stamps_.next(), name);
         return bytes;
     }
 
@@ -153,14 +189,28 @@ public:
         return outcome.ok() ? verdict_of_set(reply) : outcome;
     }
 
-    /// Writes `bytes` (none: removes the key) if what is there is still what was seen.
+    /// Writes `bytes` (none: removes the key) if what is there is still what was seen, and these
+    /// tags of it, if it has any, were not invalidated.
     Outcome replace(const std::string& name, const Seen& seen, std::string_view bytes,
-                    const std::optional<std::string>& ttl, TimePoint deadline, bool& replaced) {
+                    const std::optional<std::string>& ttl, TimePoint deadline, bool& replaced,
+                    std::span<const EnvelopeTag> tags = {}) {
         replaced = false;
         if (bytes.size() > most_argument_bytes) return Errc::too_large;
         if (Lifetime::is_over(ttl)) bytes = {};
-        const Command command{"EVAL", scripts::replace,          "1", name, seen.id(),
-                              bytes,  ttl ? *ttl : std::string()};
+        std::vector<std::string> names, versions;
+        for (const EnvelopeTag& tag : tags) {
+            names.push_back(tags_.name(tag.name));
+            versions.push_back(Tags::text(tag.version));
+            if (client_.is_unconfirmed(names.back())) return {};
+        }
+        const std::string keys = std::to_string(1 + tags.size());
+        std::vector<std::string_view> arguments{
+            "EVAL", tags.empty() ? scripts::replace : scripts::replace_tagged, keys, name};
+        arguments.insert(arguments.end(), names.begin(), names.end());
+        const std::string milliseconds = ttl.value_or("");
+        arguments.insert(arguments.end(), {seen.id(), bytes, milliseconds});
+        arguments.insert(arguments.end(), versions.begin(), versions.end());
+        const Command command(arguments);
         Reply reply;
         Outcome outcome = client_.ask(name, command, reply, Repeat::no, deadline);
         if (outcome.ok() && !reply.is_integer())
@@ -183,19 +233,18 @@ private:
                envelope.header.schema == schema_;
     }
 
-    /// No two are alike: in one cache they are the outputs of a permutation, and caches start at
-    /// random places; so does each child that inherits a cache by fork.
-    std::uint64_t stamp() noexcept {
-        const auto process = static_cast<std::uint64_t>(::getpid());
-        const std::uint64_t first = detail::scrambled(first_stamp_ ^ process);
-        return detail::scrambled(first + stamps_.fetch_add(1, std::memory_order_relaxed));
+    /// After a look-up that failed none has any.
+    static bool has_versions(const Tags::Versions& now, const std::vector<EnvelopeTag>& tags) {
+        for (const EnvelopeTag& tag : tags)
+            if (now.at(tag.name) != tag.version) return false;
+        return true;
     }
 
     const std::uint32_t schema_;
     Client& client_;
+    Tags& tags_;
     Lifetime lifetime_;
-    std::uint64_t first_stamp_ = 0;
-    std::atomic<std::uint64_t> stamps_{0};
+    Stamps stamps_;
 };
 
 }  // namespace drey::redis

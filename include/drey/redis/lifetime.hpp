@@ -49,6 +49,12 @@ public:
         return life;
     }
 
+    /// The longest that an entry under these terms is kept, as `Life::kept`.
+    std::optional<std::string> longest(Terms terms) {
+        terms.jitter = 0.0;
+        return of(terms).kept;
+    }
+
     /// How many nanoseconds are left of the fresh time; 0 or less: it is over.
     std::int64_t left(std::int64_t fresh_until_ms) const noexcept {
         constexpr std::int64_t most = no_deadline / a_millisecond;

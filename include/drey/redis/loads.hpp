@@ -12,7 +12,9 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#include "drey/codec/envelope_tags.hpp"
 #include "drey/detail/tickets.hpp"
 #include "drey/hash.hpp"
 #include "drey/lookup.hpp"
@@ -23,6 +25,7 @@
 #include "drey/redis/options.hpp"
 #include "drey/redis/patience.hpp"
 #include "drey/redis/seen.hpp"
+#include "drey/redis/tags.hpp"
 #include "drey/types.hpp"
 
 namespace drey::redis {
@@ -43,7 +46,8 @@ namespace drey::redis {
 /// was erased look alike; then the next who asks loads.
 ///
 /// Either is the load's claim to the key. Within this process tickets do the same for those who
-/// would join a load that was overtaken.
+/// would join a load that was overtaken. That a load outlives no invalidation of its tags either
+/// is told at `Tags`.
 template <class V, class Codec>
 class Loads {
     struct Tickets {
@@ -61,9 +65,9 @@ class Loads {
     };
 
 public:
-    Loads(const RedisOptions& options, Client& client, Entries<V, Codec>& entries)
+    Loads(const RedisOptions& options, Client& client, Tags& tags, Entries<V, Codec>& entries)
         : lease_(options.lease), most_wait_(detail::limit_of(options.lease_wait)), client_(client),
-          entries_(entries) {
+          tags_(tags), entries_(entries) {
         std::random_device device;
         hash_salt_ = std::uint64_t{device()} << 32 | device();
     }
@@ -94,11 +98,16 @@ public:
     public:
         LoadTicket(Loads& loads, Hash h) : TicketOf<Tickets>(loads.tickets_, h) {}
 
+        /// What is loaded will have tags; to be called before `prepare`.
+        void expect_tags() noexcept { expects_tags_ = true; }
+
     private:
         friend class Loads;
         Seen claim_;                     // what must still be there for the fill; empty: none
         bool is_lease_ = false;          // and it is our lease
         std::optional<bool> was_there_;  // it, in the end, if the server said so
+        bool expects_tags_ = false;
+        std::optional<Tags::Mark> mark_;  // since when none of its tags may have been invalidated
     };
 
     /// Tells the loads of this process apart.
@@ -135,26 +144,29 @@ public:
         } else {
             claim(ticket, attempt);
         }
+        const bool loads = !found.is_hit() && found.state != Found::absent;
+        if (loads && (ticket.expects_tags_ || tags_.in_use())) mark(ticket, attempt);
         attempt.patience_.pause();
         return found;
     }
 
     /// Stores what was loaded unless the key was written or removed meanwhile, here or elsewhere.
     bool fill(LoadTicket& ticket, Attempt& attempt, const V& value, const Terms& terms) {
-        return fill_with(ticket, attempt, terms, [&](const Life& life) {
-            return entries_.sealed(attempt.name_, value, life);
+        return fill_with(ticket, attempt, terms, [&](const Life& life, const auto& tags) {
+            return entries_.sealed(attempt.name_, value, life, tags);
         });
     }
 
     /// The same for the news that there is no such row.
     bool fill_absent(LoadTicket& ticket, Attempt& attempt, const Terms& terms) {
-        return fill_with(ticket, attempt, terms,
-                         [&](const Life&) { return entries_.sealed_absence(attempt.name_); });
+        return fill_with(ticket, attempt, terms, [&](const Life&, const auto& tags) {
+            return entries_.sealed_absence(attempt.name_, tags);
+        });
     }
 
     /// Whether nobody, in whatever process, wrote or removed the key between our claim and the fill
-    /// or the release of our lease, as far as is known: false without either. Nothing if the server
-    /// could not say.
+    /// or the release of our lease, or invalidated a tag of what was to fill it, as far as is
+    /// known: false without either. Nothing if the server could not say.
     static std::optional<bool> verdict(const LoadTicket& ticket) noexcept {
         return ticket.was_there_;
     }
@@ -230,9 +242,11 @@ private:
         if (!attempt.asks_ || ticket.doomed()) return false;
         if (leases() && ticket.claim_.empty()) return false;
         const Life life = entries_.lifetime().of(terms);
+        std::vector<EnvelopeTag> tags;
+        if (!terms.tags.empty() && !capture_tags(ticket, attempt, terms, tags)) return false;
         std::string bytes;
         try {
-            bytes = seal(life);
+            bytes = seal(life, tags);
         } catch (const std::bad_alloc&) {
             throw;
         } catch (const std::exception& refusal) {
@@ -262,6 +276,32 @@ private:
             outcome.error == Errc::unreachable)
             attempt.asks_ = false;
         return false;
+    }
+
+    /// From now on no tag that the load's result will have may be invalidated.
+    void mark(LoadTicket& ticket, Attempt& attempt) {
+        if (!attempt.asks_) return;
+        const Outcome outcome = tags_.mark(attempt.patience_.deadline(), ticket.mark_);
+        if (!outcome.ok()) failed(attempt, outcome);
+    }
+
+    /// The versions of the result's tags; false if one may have been invalidated since the load
+    /// began.
+    bool capture_tags(LoadTicket& ticket, Attempt& attempt, const Terms& terms,
+                      std::vector<EnvelopeTag>& tags) {
+        tags_.note_use();
+        bool held = false;
+        Outcome outcome;
+        if (ticket.mark_)
+            outcome =
+                tags_.capture_since(*ticket.mark_, terms.tags, entries_.lifetime().longest(terms),
+                                    attempt.patience_.deadline(), tags, held);
+        if (!outcome.ok()) {
+            failed(attempt, outcome);
+        } else if (!held) {
+            ticket.was_there_ = false;
+        }
+        return held;
     }
 
     /// What another load has stored since we looked, if that is fresh; else a miss: with a claim in
@@ -335,7 +375,7 @@ private:
             const Outcome outcome = entries_.replace(attempt.name_, ticket.claim_, {}, std::nullopt,
                                                      attempt.patience_.deadline(), removed);
             if (outcome.ok()) {
-                ticket.was_there_ = removed;
+                ticket.was_there_ = removed && ticket.was_there_.value_or(true);
             } else {
                 failed(attempt, outcome);
                 client_.add_unconfirmed(attempt.name_);
@@ -347,6 +387,7 @@ private:
     const Ttl lease_;
     const std::chrono::nanoseconds most_wait_;
     Client& client_;
+    Tags& tags_;
     Entries<V, Codec>& entries_;
     Tickets tickets_;
     std::uint64_t hash_salt_ = 0;

@@ -162,8 +162,6 @@ inline void check(const RedisOptions& options) {
     if (!(options.jitter >= 0.0 && options.jitter < 1.0))
         throw std::invalid_argument("drey: jitter must be in [0, 1)");
     drey::detail::check(options.loading);
-    if (!options.loading.tags.empty())
-        throw std::invalid_argument("drey: loading.tags: a cache over Redis cannot have them");
     check_positive(options.connect_timeout, "drey: connect_timeout must be positive");
     check_positive(options.timeout, "drey: timeout must be positive");
     if (options.connections > most_connections)

@@ -9,7 +9,6 @@
 #include <functional>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -17,13 +16,16 @@
 #include <utility>
 #include <vector>
 
+#include "drey/codec/envelope_tags.hpp"
 #include "drey/lookup.hpp"
 #include "drey/options.hpp"
 #include "drey/redis/client.hpp"
 #include "drey/redis/entries.hpp"
 #include "drey/redis/keyspace.hpp"
 #include "drey/redis/loads.hpp"
+#include "drey/redis/tags.hpp"
 #include "drey/stats.hpp"
+#include "drey/terms.hpp"
 #include "drey/types.hpp"
 
 namespace drey::redis {
@@ -37,6 +39,8 @@ namespace drey::redis {
 /// The server keeps a value as long as it may be used; until when it is fresh its envelope says. To
 /// all but `find` and loads what is stale or absent is nothing at all.
 ///
+/// What has tags is found only if none of them was invalidated: `Tags`.
+///
 /// A write whose success is not known may have left the old value behind: the key counts as missing
 /// until the server has confirmed its removal (`Unconfirmed`).
 template <class K, class V, class Codec>
@@ -48,8 +52,8 @@ public:
     /// `dial` is how tests put another transport in.
     explicit Store(RedisOptions options, Dial dial = {})
         : options_((detail::check(options), std::move(options))), keys_(options_.prefix),
-          client_(options_, std::move(dial)), entries_(options_, client_),
-          loads_(options_, client_, entries_) {}
+          client_(options_, std::move(dial)), tags_(keys_, client_),
+          entries_(options_, client_, tags_), loads_(options_, client_, tags_, entries_) {}
 
     bool equal(const K& a, const K& b) const { return keys_.name(a) == keys_.name(b); }
 
@@ -103,7 +107,7 @@ public:
         return look.is_hit();
     }
 
-    /// One round trip.
+    /// One round trip, and another if there are tags.
     template <class Keys, class AsKey>
     std::vector<std::optional<V>> get_many(const Keys& keys, AsKey&& as_key) {
         std::vector<std::string> names;
@@ -118,8 +122,9 @@ public:
         std::vector<std::string_view> arguments{"MGET"};
         arguments.insert(arguments.end(), names.begin(), names.end());
         Reply reply;
-        Outcome outcome = client_.ask(names.front(), Command(arguments), reply, Repeat::yes,
-                                      client_.patience().deadline());
+        const Patience patience = client_.patience();
+        Outcome outcome =
+            client_.ask(names.front(), Command(arguments), reply, Repeat::yes, patience.deadline());
         if (outcome.ok() && (!reply.is_array() || reply.elements.size() != names.size()))
             outcome = {Errc::protocol, "an unexpected reply to MGET"};
         if (!outcome.ok()) {
@@ -127,47 +132,53 @@ public:
             client_.fail("get_many", {}, outcome);
             return values;
         }
+        std::vector<Look> looks;
+        for (std::size_t i = 0; i < names.size(); ++i)
+            looks.push_back(entries_.open("get_many", names[i], reply.elements[i], suspect[i]));
+        entries_.check_tags(looks, patience.deadline());
         for (std::size_t i = 0; i < names.size(); ++i) {
-            Look look = entries_.open("get_many", names[i], reply.elements[i], suspect[i]);
-            count(look);
-            values[i] = std::move(look).fresh();
+            count(looks[i]);
+            if (outcome.ok()) outcome = std::move(looks[i].outcome);
+            values[i] = std::move(looks[i]).fresh();
         }
+        if (!outcome.ok()) client_.fail("get_many", {}, outcome);
         return values;
     }
 
     // ---- writing -------------------------------------------------------------------------------
 
     bool put(K&& key, V&& value, const Terms& terms, WriteIf condition) {
-        refuse_tags(terms);
         const Patience patience = client_.patience();
         const std::string name = keys_.name(key);
         const Life life = entries_.lifetime().of(terms);
-        const std::string bytes = entries_.sealed(name, value, life);
+        std::vector<EnvelopeTag> tags;
+        const Outcome captured = capture(terms, patience, tags);
+        if (!captured.ok()) return not_put(name, condition, captured);
+        const std::string bytes = entries_.sealed(name, value, life, tags);
         if (condition == WriteIf::absent) return put_if_absent(name, bytes, life.kept, patience);
 
         loads_.doom(name);
         const Outcome outcome = entries_.set(name, bytes, life.kept, patience.deadline());
-        if (outcome.ok()) return inserted();
-        client_.add_unconfirmed(name);
-        client_.fail("put", name, outcome);
-        return false;
+        return outcome.ok() ? inserted() : not_put(name, condition, outcome);
     }
 
-    /// One round trip. How many were stored.
+    /// One round trip, and another for tags. How many were stored.
     template <class Pairs, class AsKey>
     std::size_t put_many(Pairs&& entries, const Terms& terms, AsKey&& as_key) {
-        refuse_tags(terms);
+        const Patience patience = client_.patience();
+        std::vector<EnvelopeTag> tags;
+        const Outcome captured = capture(terms, patience, tags);
         std::vector<std::string> names;
         std::vector<Command> commands;
-        Outcome worst;
+        Outcome worst = captured;
         for (const auto& [key, value] : entries) {
             std::string name = keys_.name(as_key(key));
             const Life life = entries_.lifetime().of(terms);
-            const std::string bytes = entries_.sealed(name, value, life);
+            const std::string bytes = entries_.sealed(name, value, life, tags);
             loads_.doom(name);
-            if (bytes.size() > most_argument_bytes) {
+            if (!captured.ok() || bytes.size() > most_argument_bytes) {
                 client_.add_unconfirmed(name);
-                worst = Errc::too_large;
+                if (captured.ok()) worst = Errc::too_large;
                 continue;
             }
             commands.push_back(entries_.set_command(name, bytes, life.kept));
@@ -176,8 +187,8 @@ public:
         std::vector<Reply> replies(commands.size());
         Outcome outcome;
         if (!names.empty())
-            outcome = client_.ask(names.front(), commands, replies, Repeat::no,
-                                  client_.patience().deadline());
+            outcome =
+                client_.ask(names.front(), commands, replies, Repeat::no, patience.deadline());
         std::size_t stored = 0;
         for (std::size_t i = 0; i < names.size(); ++i) {
             Outcome own = outcome.ok() ? entries_.verdict_of_set(replies[i]) : outcome;
@@ -196,7 +207,6 @@ public:
     /// Compare-and-set in a loop, all within one time limit; `f` does not count.
     template <class F>
     bool update(K&& key, F& f, const Terms& terms) {
-        refuse_tags(terms);
         const std::string name = keys_.name(key);
         Patience patience = client_.patience();
         for (int round = 0; round < most_rounds; ++round) {
@@ -204,16 +214,21 @@ public:
             Look look = entries_.look_at("update", name, patience.deadline());
             if (round == 0) count(look);
             if (look.state == Found::failed) return not_updated(name, look.outcome);
+            std::vector<EnvelopeTag> tags;
+            const Outcome captured = capture(terms, patience, tags);
+            if (!captured.ok()) return not_updated(name, captured);
             patience.pause();
             const Seen seen = look.seen;
+            const std::vector<EnvelopeTag> seen_tags = std::move(look.tags);
             const std::optional<V> next = std::invoke(f, std::move(look).fresh());
             patience.resume();
             loads_.doom(name);
             bool replaced = false;
             const Life life = entries_.lifetime().of(terms);
-            const std::string bytes = next ? entries_.sealed(name, *next, life) : std::string();
-            const Outcome outcome =
-                entries_.replace(name, seen, bytes, life.kept, patience.deadline(), replaced);
+            const std::string bytes =
+                next ? entries_.sealed(name, *next, life, tags) : std::string();
+            const Outcome outcome = entries_.replace(name, seen, bytes, life.kept,
+                                                     patience.deadline(), replaced, seen_tags);
             if (!outcome.ok()) return not_updated(name, outcome);
             if (replaced) return next ? inserted() : false;
         }
@@ -228,16 +243,19 @@ public:
         const std::string name = keys_.name(key);
         const bool suspect = client_.is_unconfirmed(name);
         loads_.doom(name);
+        const Patience patience = client_.patience();
         Reply reply;
-        const Outcome outcome = client_.ask(name, Command{"GETDEL", name}, reply, Repeat::no,
-                                            client_.patience().deadline());
+        const Outcome outcome =
+            client_.ask(name, Command{"GETDEL", name}, reply, Repeat::no, patience.deadline());
         if (!outcome.ok()) {
             client_.add_unconfirmed(name);
             client_.fail("take", name, outcome);
             return std::nullopt;
         }
         Look look = entries_.open("take", name, reply, suspect);
+        entries_.check_tags({&look, 1}, patience.deadline());
         count(look);
+        if (look.state == Found::failed) client_.fail("take", name, look.outcome);
         if (look.is_hit()) removed(Removal::erased, 1);
         return std::move(look).fresh();
     }
@@ -246,11 +264,13 @@ public:
     std::size_t erase(const Q& key) {
         const std::string name = keys_.name(key);
         loads_.doom(name);
-        // The first says whether what goes is a fresh value: all that the header has to say.
-        const Command commands[] = {{"GETRANGE", name, "0", "35"}, {"UNLINK", name}};
+        // The first says whether what goes is a fresh value: all that the header has to say, and
+        // the tags, if there may be any.
+        const Patience patience = client_.patience();
+        const Command commands[] = {{"GETRANGE", name, "0", tags_.in_use() ? "4095" : "35"},
+                                    {"UNLINK", name}};
         std::array<Reply, 2> replies;
-        Outcome outcome =
-            client_.ask(name, commands, replies, Repeat::yes, client_.patience().deadline());
+        Outcome outcome = client_.ask(name, commands, replies, Repeat::yes, patience.deadline());
         if (outcome.ok()) outcome = Client::verdict(replies[1]);
         if (outcome.ok() && !replies[1].is_integer())
             outcome = {Errc::protocol, "an unexpected reply to UNLINK"};
@@ -259,8 +279,8 @@ public:
             client_.fail("erase", name, outcome);
             return 0;
         }
-        const bool was_value =
-            replies[1].integer == 1 && entries_.begins_fresh_value(replies[0].text);
+        const bool was_value = replies[1].integer == 1 &&
+                               entries_.begins_fresh_value(replies[0].text, patience.deadline());
         return removed(Removal::erased, was_value ? 1 : 0);
     }
 
@@ -270,6 +290,11 @@ public:
     }
 
     std::size_t clear() { return erase_pattern("clear", "*", Removal::cleared); }
+
+    void invalidate_tag(std::string_view tag) {
+        const Outcome outcome = tags_.invalidate(tag, client_.patience().deadline());
+        if (!outcome.ok()) client_.fail("invalidate_tag", tags_.name(tag), outcome);
+    }
 
     // ---- for loading ---------------------------------------------------------------------------
 
@@ -291,11 +316,15 @@ public:
 
     template <class Q, class Use>
     Found look(const Q&, Attempt& attempt, Use&& use) {
+        const TagTime now = tags_.time();
         Look look = loads_.look(attempt);
         if (attempt.counts_ == Counts::yes) count_with_absences(look);
         if (look.value)
             use(*std::move(look.value),
-                Reading{.state = look.state, .left = look.left, .load_cost = look.load_cost});
+                Reading{.state = look.state,
+                        .left = look.left,
+                        .load_cost = look.load_cost,
+                        .tags_hold = look.tags.empty() ? any_tag_time : now});
         return look.state;
     }
 
@@ -307,15 +336,14 @@ public:
     }
 
     bool fill(LoadTicket& ticket, K&&, V&& value, const Terms& terms, Attempt& attempt) {
-        if (!terms.tags.empty()) give_up(ticket, attempt);
-        refuse_tags(terms);
         return loads_.fill(ticket, attempt, value, terms) && inserted();
     }
     bool fill_absent(LoadTicket& ticket, K&&, const Terms& terms, Attempt& attempt) {
-        if (!terms.tags.empty()) give_up(ticket, attempt);
-        refuse_tags(terms);
         return loads_.fill_absent(ticket, attempt, terms) && inserted();
     }
+
+    /// How often a tag was invalidated in this process. What happened in others the verdict says.
+    TagTime tag_time() const noexcept { return tags_.time(); }
 
     static std::optional<bool> verdict(const LoadTicket& ticket) noexcept {
         return Loads::verdict(ticket);
@@ -340,7 +368,8 @@ public:
         std::unordered_set<std::uint64_t> seen;  // SCAN may say a name twice
         const Outcome outcome =
             client_.scan(keys_.pattern("*"), [&](std::span<const std::string_view> names) {
-                for (const auto name : names) seen.insert(loads_.hash(name));
+                for (const auto name : names)
+                    if (!Keyspace::is_of_tags(name)) seen.insert(loads_.hash(name));
                 return Outcome();
             });
         if (!outcome.ok()) client_.fail("size", {}, outcome);
@@ -364,10 +393,21 @@ public:
 private:
     static constexpr int most_rounds = 256;
 
-    /// Rather than forget them: what they should invalidate would stay.
-    static void refuse_tags(const Terms& terms) {
-        if (!terms.tags.empty())
-            throw std::invalid_argument("drey: tags: a cache over Redis cannot have them");
+    /// The versions of the tags that a value is to have, of before it is stored.
+    Outcome capture(const Terms& terms, const Patience& patience, std::vector<EnvelopeTag>& tags) {
+        if (terms.tags.empty()) return {};
+        return tags_.capture(terms.tags, entries_.lifetime().longest(terms), patience.deadline(),
+                             tags);
+    }
+
+    /// The value that was there is not to be found any more, if it was to be overwritten.
+    bool not_put(const std::string& name, WriteIf condition, const Outcome& outcome) {
+        if (condition == WriteIf::always) {
+            loads_.doom(name);
+            client_.add_unconfirmed(name);
+        }
+        client_.fail(condition == WriteIf::always ? "put" : "put_if_absent", name, outcome);
+        return false;
     }
 
     bool put_if_absent(const std::string& name, const std::string& bytes,
@@ -384,10 +424,8 @@ private:
             }
             Look look;
             if (outcome.ok()) look = entries_.look_at("put_if_absent", name, patience.deadline());
-            if (!outcome.ok() || look.state == Found::failed) {
-                client_.fail("put_if_absent", name, outcome.ok() ? look.outcome : outcome);
-                return false;
-            }
+            if (!outcome.ok() || look.state == Found::failed)
+                return not_put(name, WriteIf::absent, outcome.ok() ? look.outcome : outcome);
             if (look.is_hit()) return false;
             seen = look.seen;  // a lease, stale, an absence, or nothing that could be read
         }
@@ -413,23 +451,33 @@ private:
         std::size_t count = 0;
         const Outcome outcome =
             client_.scan(keys_.pattern(glob), [&](std::span<const std::string_view> names) {
-                std::vector<std::string_view> arguments{"UNLINK"};
-                arguments.insert(arguments.end(), names.begin(), names.end());
-                Reply reply;
-                Outcome unlinked = client_.ask(names.front(), Command(arguments), reply,
-                                               Repeat::yes, client_.patience().deadline());
-                if (unlinked.ok() && !reply.is_integer())
-                    unlinked = {Errc::protocol, "an unexpected reply to UNLINK"};
-                if (unlinked.ok()) {
-                    count += static_cast<std::size_t>(std::max(reply.integer, 0LL));
-                } else {
-                    for (const auto name : names) client_.add_unconfirmed(name);
-                }
+                std::vector<std::string_view> entries, tags;
+                for (const auto name : names)
+                    (Keyspace::is_of_tags(name) ? tags : entries).push_back(name);
+                Outcome unlinked;
+                count += unlink(entries, unlinked);
+                // Who clears leaves nothing behind; patterns are meant for keys.
+                if (cause == Removal::cleared) unlink(tags, unlinked);
                 return unlinked;
             });
         removed(cause, count);
         if (!outcome.ok()) client_.fail(operation, {}, outcome);
         return count;
+    }
+
+    /// Removes them if all went well so far; how many that were.
+    std::size_t unlink(std::span<const std::string_view> names, Outcome& outcome) {
+        if (names.empty() || !outcome.ok()) return 0;
+        std::vector<std::string_view> arguments{"UNLINK"};
+        arguments.insert(arguments.end(), names.begin(), names.end());
+        Reply reply;
+        outcome = client_.ask(names.front(), Command(arguments), reply, Repeat::yes,
+                              client_.patience().deadline());
+        if (outcome.ok() && !reply.is_integer())
+            outcome = {Errc::protocol, "an unexpected reply to UNLINK"};
+        if (outcome.ok()) return static_cast<std::size_t>(std::max(reply.integer, 0LL));
+        for (const auto name : names) client_.add_unconfirmed(name);
+        return 0;
     }
 
     void count(const Look& look) noexcept {
@@ -453,6 +501,7 @@ private:
     const RedisOptions options_;
     const Keyspace keys_;
     Client client_;
+    Tags tags_;
     Entries<V, Codec> entries_;
     Loads loads_;
     std::atomic<std::uint64_t> hits_{0};

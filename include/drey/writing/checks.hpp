@@ -10,14 +10,10 @@ namespace drey::detail {
 
 /// Before a database is written that the cache would then refuse to follow. Throws
 /// std::invalid_argument that names the field.
-template <class C>
-void check_put(const PutOptions& options) {
+inline void check_put(const PutOptions& options) {
     if (options.ttl) check_ttl(*options.ttl);
     if (options.stale_for && options.stale_for->nanoseconds() < 0)
         throw std::invalid_argument("drey: stale_for must not be negative");
-    if constexpr (requires { C::is_in_process; })
-        if (!C::is_in_process && !options.tags.empty())
-            throw std::invalid_argument("drey: tags: a cache over Redis cannot have them");
 }
 
 /// Says in words what is wrong with the function that changes a value.

@@ -272,7 +272,7 @@ private:
     }
 
     bool put(K key, V value, const PutOptions& options, std::optional<WhenFull> when_full) {
-        detail::check_put<C>(options);
+        detail::check_put(options);
         const Pending write = write_of(key, std::as_const(value));
         return writes_.put(write, when_full,
                            [&] { cache_.put(std::move(key), std::move(value), options); });
@@ -285,7 +285,7 @@ private:
     /// Writes what `decide(row)` returns, if it does not return null.
     template <class Loader, class Decide>
     void change(const K& key, Loader& loader, Decide&& decide, const PutOptions& options = {}) {
-        detail::check_put<C>(options);
+        detail::check_put(options);
         Pending write;
         writes_.change(
             key,

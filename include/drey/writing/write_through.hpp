@@ -58,7 +58,7 @@ public:
     /// Writes the value to the database, then to the cache. Throws what either throws; in both
     /// cases the cache has no value for the key then, and in the second the database has.
     void put(key_type key, mapped_type value, const PutOptions& options = {}) {
-        detail::check_put<C>(options);
+        detail::check_put(options);
         const Turn turn(turns_, key);
         store(key, std::move(value), options);
     }
@@ -78,7 +78,7 @@ public:
     template <class Loader>
     bool put_if_absent(key_type key, mapped_type value, Loader&& loader,
                        const PutOptions& options = {}) {
-        detail::check_put<C>(options);
+        detail::check_put(options);
         const Turn turn(turns_, key);
         if (detail::known_value(this->cache(), key, loader)) return false;
         store(key, std::move(value), options);
@@ -94,7 +94,7 @@ public:
         static_assert(Base::has_eraser || std::is_convertible_v<Result, mapped_type>,
                       "drey: an update that may return nothing erases the row: give write_through "
                       "an eraser: write_through(cache, writer, eraser)");
-        detail::check_put<C>(options);
+        detail::check_put(options);
         const Turn turn(turns_, key);
         std::optional<mapped_type> before = detail::known_value(this->cache(), key, loader);
         [[maybe_unused]] const bool had_row = before.has_value();
