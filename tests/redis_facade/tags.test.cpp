@@ -555,6 +555,34 @@ TEST_CASE("an invalidation that could not reach the server holds here, and is ma
     CHECK(there.get("3") == "new");
 }
 
+TEST_CASE("an invalidation that the server does not allow holds here until it does") {
+    if (support::no_redis_server()) return;
+    support::RedisServer server;
+    Texts here{patient(server)}, there{patient(server)};
+    here.put_many({{"1", "old"}, {"2", "old"}}, {.tags = {"t"}});
+    acquaint(here);
+    server.command({"ACL", "SETUSER", "default", "-del", "-unlink"});
+    here.invalidate_tag("t");
+    CHECK(there.get("1") == "old");
+    CHECK_FALSE(here.get("1"));
+    CHECK(here.find("1").is_miss());
+    CHECK_FALSE(here.get_many({"1"})[0]);
+
+    here.put("3", "old", {.tags = {"u"}});
+    int calls = 0;
+    here.update("3", [&](const Value& old) {
+        if (++calls == 1) here.invalidate_tag("u");
+        return Value(old.value_or("") + "new");
+    });
+    CHECK(there.get("3") == "new");
+    here.get_or_load("4", tagged("old", [&] { here.invalidate_tag("t"); }));
+    CHECK_FALSE(there.get("4"));
+
+    server.command({"ACL", "SETUSER", "default", "+@all"});
+    CHECK(support::eventually([&] { return !here.get("2") && here.status().unconfirmed == 0; }));
+    CHECK_FALSE(there.get("1"));
+}
+
 TEST_CASE("a tag is invalidated though the server is full, or something else is in our place") {
     if (support::no_redis_server()) return;
     support::RedisServer server;

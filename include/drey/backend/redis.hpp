@@ -26,7 +26,8 @@ namespace drey {
 /// Unix time: there the clocks of the machines must agree. The server drops it by its own clock.
 ///
 /// Needs Redis 6.2 or newer, or Valkey, and these commands: GET, MGET, SET, GETDEL, GETRANGE,
-/// UNLINK, EVAL (with DEL), SCAN, PING, INFO.
+/// UNLINK, EVAL (with DEL), SCAN, PING, INFO; for tags also PTTL, PEXPIRE, PERSIST, HMGET, HSET,
+/// HSETNX, HINCRBY, HLEN.
 template <class Codec = Raw>
 struct Redis {};
 
