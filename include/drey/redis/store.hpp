@@ -8,11 +8,9 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -23,6 +21,7 @@
 #include "drey/redis/entries.hpp"
 #include "drey/redis/keyspace.hpp"
 #include "drey/redis/loads.hpp"
+#include "drey/redis/sweep.hpp"
 #include "drey/redis/tags.hpp"
 #include "drey/stats.hpp"
 #include "drey/terms.hpp"
@@ -286,10 +285,18 @@ public:
 
     /// Returns how many keys that removed, those included that hold no fresh value.
     std::size_t erase_matching(std::string_view glob) {
-        return erase_pattern("erase_matching", glob, Removal::erased);
+        loads_.doom_all();
+        std::size_t count = 0;
+        const Outcome outcome = sweep_.erase(glob, count);
+        return done_to("erase_matching", outcome, removed(Removal::erased, count));
     }
 
-    std::size_t clear() { return erase_pattern("clear", "*", Removal::cleared); }
+    std::size_t clear() {
+        loads_.doom_all();
+        std::size_t count = 0;
+        const Outcome outcome = sweep_.clear(count);
+        return done_to("clear", outcome, removed(Removal::cleared, count));
+    }
 
     void invalidate_tag(std::string_view tag) {
         const Outcome outcome = tags_.invalidate(tag, client_.patience().deadline());
@@ -365,15 +372,9 @@ public:
     /// How many keys there are below the prefix, those included that hold no fresh value. Linear in
     /// the database.
     std::size_t size() {
-        std::unordered_set<std::uint64_t> seen;  // SCAN may say a name twice
-        const Outcome outcome =
-            client_.scan(keys_.pattern("*"), [&](std::span<const std::string_view> names) {
-                for (const auto name : names)
-                    if (!Keyspace::is_of_tags(name)) seen.insert(loads_.hash(name));
-                return Outcome();
-            });
-        if (!outcome.ok()) client_.fail("size", {}, outcome);
-        return seen.size();
+        std::size_t count = 0;
+        const Outcome outcome = sweep_.count(count);
+        return done_to("size", outcome, count);
     }
 
     Stats stats() const {
@@ -446,38 +447,10 @@ private:
         return false;
     }
 
-    std::size_t erase_pattern(const char* operation, std::string_view glob, Removal cause) {
-        loads_.doom_all();
-        std::size_t count = 0;
-        const Outcome outcome =
-            client_.scan(keys_.pattern(glob), [&](std::span<const std::string_view> names) {
-                std::vector<std::string_view> entries, tags;
-                for (const auto name : names)
-                    (Keyspace::is_of_tags(name) ? tags : entries).push_back(name);
-                Outcome unlinked;
-                count += unlink(entries, unlinked);
-                // Who clears leaves nothing behind; patterns are meant for keys.
-                if (cause == Removal::cleared) unlink(tags, unlinked);
-                return unlinked;
-            });
-        removed(cause, count);
+    /// How many keys something was done to, if not to all of them for this reason.
+    std::size_t done_to(const char* operation, const Outcome& outcome, std::size_t count) {
         if (!outcome.ok()) client_.fail(operation, {}, outcome);
         return count;
-    }
-
-    /// Removes them if all went well so far; how many that were.
-    std::size_t unlink(std::span<const std::string_view> names, Outcome& outcome) {
-        if (names.empty() || !outcome.ok()) return 0;
-        std::vector<std::string_view> arguments{"UNLINK"};
-        arguments.insert(arguments.end(), names.begin(), names.end());
-        Reply reply;
-        outcome = client_.ask(names.front(), Command(arguments), reply, Repeat::yes,
-                              client_.patience().deadline());
-        if (outcome.ok() && !reply.is_integer())
-            outcome = {Errc::protocol, "an unexpected reply to UNLINK"};
-        if (outcome.ok()) return static_cast<std::size_t>(std::max(reply.integer, 0LL));
-        for (const auto name : names) client_.add_unconfirmed(name);
-        return 0;
     }
 
     void count(const Look& look) noexcept {
@@ -504,6 +477,7 @@ private:
     Tags tags_;
     Entries<V, Codec> entries_;
     Loads loads_;
+    Sweep sweep_{keys_, client_};
     std::atomic<std::uint64_t> hits_{0};
     std::atomic<std::uint64_t> misses_{0};
     std::atomic<std::uint64_t> absent_hits_{0};
