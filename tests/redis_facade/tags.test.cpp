@@ -288,6 +288,34 @@ TEST_CASE("who asks after a tag was invalidated, wherever, shares no load that b
         }
 }
 
+TEST_CASE("who asks after a tag was invalidated shares no older news that there is no such row",
+          "[concurrent]") {
+    if (support::no_redis_server()) return;
+    support::RedisServer server;
+    Texts here{patient(server)}, there{patient(server)};
+    for (Texts* other : {&here, &there}) {
+        Value late;
+        std::thread passenger;
+        const LoadOptions options{.tags = {"t"}};
+        CHECK_FALSE(here.get_or_load(
+            "key",
+            [&]() -> Value {
+                other->invalidate_tag("t");
+                const auto before = here.stats().misses;
+                passenger = std::thread([&] {
+                    late = here.get_or_load(
+                        "key", [] { return Value("new"); }, options);
+                });
+                support::eventually([&] { return here.stats().misses > before; });
+                return std::nullopt;
+            },
+            options));
+        passenger.join();
+        CHECK(late == "new");
+        here.erase("key");
+    }
+}
+
 TEST_CASE("without a server, who asks after a tag was invalidated here shares no older load either",
           "[concurrent]") {
     const support::ReservedPort nobody;

@@ -304,6 +304,16 @@ private:
         return held;
     }
 
+    /// Of a load that stores nothing nobody knows which tags it would have had: whether none at all
+    /// was invalidated since it began.
+    bool tags_stand(const LoadTicket& ticket, Attempt& attempt) {
+        if (!ticket.mark_) return true;
+        std::optional<Tags::Mark> now;
+        const Outcome outcome = tags_.mark(attempt.patience_.deadline(), now);
+        if (!outcome.ok()) failed(attempt, outcome);
+        return now == ticket.mark_;
+    }
+
     /// What another load has stored since we looked, if that is fresh; else a miss: with a claim in
     /// the ticket, or without if there are no leases, the server fails or the holder takes too
     /// long.
@@ -375,7 +385,8 @@ private:
             const Outcome outcome = entries_.replace(attempt.name_, ticket.claim_, {}, std::nullopt,
                                                      attempt.patience_.deadline(), removed);
             if (outcome.ok()) {
-                ticket.was_there_ = removed && ticket.was_there_.value_or(true);
+                ticket.was_there_ =
+                    removed && ticket.was_there_.value_or(true) && tags_stand(ticket, attempt);
             } else {
                 failed(attempt, outcome);
                 client_.add_unconfirmed(attempt.name_);

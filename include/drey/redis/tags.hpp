@@ -49,6 +49,8 @@ public:
     struct Mark {
         std::string log;
         std::uint64_t number = 0;
+
+        bool operator==(const Mark&) const = default;
     };
 
     /// Tags by their names, and which version each has now, if any.
