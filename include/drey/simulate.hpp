@@ -75,6 +75,17 @@ public:
         return true;
     }
 
+    /// The same for all keys whose hash is such.
+    template <class Pred>
+    void erase_if(Pred&& is_such) {
+        // What moves back into a cell that was emptied is looked at there.
+        for (std::size_t cell = 0; cell < cells_.size(); ++cell)
+            for (Slot s; (s = cells_[cell].slot) != no_slot && is_such(hashes_[s]);) {
+                policy_.erased(s);
+                remove(cell, s);
+            }
+    }
+
     /// Changes the capacity, evicting what no longer fits.
     void set_capacity(Weight capacity) {
         policy_.budget({capacity, budget_.weighed});
