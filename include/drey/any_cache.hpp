@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "drey/advise/advice.hpp"
 #include "drey/cache.hpp"
 #include "drey/policy/fifo.hpp"
 #include "drey/policy/lfu.hpp"
@@ -107,6 +108,7 @@ public:
     std::size_t capacity() const { return face_->capacity(); }
     void set_capacity(std::size_t capacity) { face_->set_capacity(capacity); }
     Stats stats() const { return face_->stats(); }
+    Advice advice() const { return face_->advice(); }
     void synchronize() { face_->synchronize(); }
     bool validate() const { return face_->validate(); }
 
@@ -135,6 +137,7 @@ private:
         virtual std::size_t capacity() const = 0;
         virtual void set_capacity(std::size_t) = 0;
         virtual Stats stats() const = 0;
+        virtual Advice advice() const = 0;
         virtual void synchronize() = 0;
         virtual bool validate() const = 0;
     };
@@ -193,6 +196,9 @@ private:
                                     [&](auto& own) { return own.set_capacity(capacity); });
         }
         Stats stats() const final { return c.stats(); }
+        Advice advice() const final {
+            return in_process<Advice>("advice", [](auto& own) { return own.advice(); });
+        }
         void synchronize() final {
             return in_process<void>("synchronize", [&](auto& own) { return own.synchronize(); });
         }

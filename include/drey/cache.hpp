@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "drey/advise/advice.hpp"
 #include "drey/backend/memory.hpp"
 #include "drey/codec/raw.hpp"
 #include "drey/hash.hpp"
@@ -486,6 +487,16 @@ public:
         Stats stats = backend_.stats();
         loading_.add_to(stats);
         return stats;
+    }
+
+    /// What the cache would hit with another capacity or another policy, by what it was asked so
+    /// far. Needs `.advise = true`, without which it throws std::logic_error. Waits until what the
+    /// cache has sampled has been looked at.
+    Advice advice() const {
+        static_assert(
+            requires(Impl & impl) { impl.advice(); },
+            "drey: this backend has no advice: what it holds is the server's to decide");
+        return backend_.advice();
     }
 
     /// How the server is doing: asks it, within the time limit of a call.

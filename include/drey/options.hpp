@@ -1,9 +1,11 @@
 #pragma once
 
 #include <bit>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -76,6 +78,43 @@ struct LoadOptions {
     Executor executor = {};
 };
 
+class Advisor;
+struct AdvisedCache;
+
+namespace detail {
+
+/// Instantiated by who asks for advice alone: miniatures of caches of many policies are not to be
+/// compiled, nor optimised, along with every cache. Defined in advise/advisor.hpp.
+template <class Policy>
+std::unique_ptr<Advisor> make_advisor(const AdvisedCache& cache);
+
+}  // namespace detail
+
+/// Whether a cache follows a sample of its look-ups for `advice()`: `true`; or, for a policy that
+/// is not one of drey's, `drey::Advise::on_policy<MyPolicy>()`.
+class Advise {
+public:
+    constexpr Advise() noexcept = default;
+
+    template <std::same_as<bool> Bool>
+    constexpr Advise(Bool on) noexcept : make_(on ? &detail::make_advisor<void> : nullptr) {}
+
+    template <class Policy>
+    static constexpr Advise on_policy() noexcept {
+        Advise advise;
+        advise.make_ = &detail::make_advisor<Policy>;
+        return advise;
+    }
+
+    constexpr explicit operator bool() const noexcept { return make_ != nullptr; }
+
+    using Make = std::unique_ptr<Advisor> (*)(const AdvisedCache&);
+    constexpr Make make() const noexcept { return make_; }
+
+private:
+    Make make_ = nullptr;
+};
+
 /// Options of an in-process cache, checked once, when it is made.
 template <class K, class V>
 struct MemoryOptions {
@@ -110,6 +149,13 @@ struct MemoryOptions {
     /// Fixes the hash salt and every other random choice, for reproducible tests. Unless given,
     /// each process has its own salt, so that an attacker cannot choose colliding keys.
     std::optional<std::uint64_t> seed = {};
+
+    /// Follows a sample of the look-ups, so that `advice()` can tell what the cache would hit with
+    /// another capacity or policy. Not with a weigher.
+    Advise advise = {};
+
+    /// The bytes that this may take, 16 KiB or more; with more it is more exact.
+    std::size_t advise_memory = std::size_t{256} << 10;
 
     /// A power of two, and in effect no more than the capacity; 0 lets the cache choose: 1 for
     /// small caches, whose policy is then exact. A Local cache always has 1.
@@ -153,6 +199,8 @@ namespace detail {
 
 inline constexpr std::size_t most_shards = 4096;
 
+inline constexpr std::size_t least_advise_memory = std::size_t{16} << 10;
+
 inline void check_ttl(Ttl ttl) {
     if (ttl.nanoseconds() < 0) throw std::invalid_argument("drey: ttl must not be negative");
 }
@@ -190,6 +238,10 @@ void check(const MemoryOptions<K, V>& options) {
         throw std::invalid_argument("drey: shards must be a power of two");
     if (options.shards > most_shards)
         throw std::invalid_argument("drey: shards must be at most 4096");
+    if (options.advise && options.weigher)
+        throw std::invalid_argument("drey: advise needs entries that count 1: no weigher");
+    if (options.advise && options.advise_memory < least_advise_memory)
+        throw std::invalid_argument("drey: advise_memory must be at least 16 KiB");
 }
 
 }  // namespace detail

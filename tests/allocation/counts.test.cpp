@@ -10,6 +10,10 @@
 #include "support/alloc_failure.hpp"
 #include "support/catch.hpp"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -175,4 +179,51 @@ TEST_CASE("listener and weigher cost no allocation a put", "[allocations]") {
     put_many();
     CHECK(allocations(put_many) <= 1);  // the ghosts may still be growing
     CHECK(calls > 0);
+}
+
+TEST_CASE("a cache that is asked for no advice allocates nothing for it", "[allocations]") {
+    using Cache = drey::Cache<std::uint64_t, std::uint64_t>;
+    const auto made_with = [](drey::Advise advise) {
+        return allocations([&] { Cache cache{{.capacity = 100, .advise = advise}}; });
+    };
+    CHECK(made_with(true) > made_with(false));
+    CHECK(made_with(false) == allocations([] { Cache cache{{.capacity = 100}}; }));
+}
+
+#ifdef __GLIBC__
+TEST_CASE("advice takes no more memory than it may", "[allocations]") {
+    constexpr std::size_t memory = std::size_t{100} << 10;
+    const auto used_with = [](drey::Advise advise) {
+        const auto in_use = [] {  // nothing if a sanitizer allocates
+            const auto info = mallinfo2();
+            return info.uordblks + info.hblkhd;
+        };
+        const auto before = in_use();
+        drey::Cache<std::uint64_t, std::uint64_t, drey::Local<drey::Sieve>> cache{
+            {.capacity = 20'000, .advise = advise, .advise_memory = memory}};
+        for (std::uint64_t key = 0; key < 200'000; ++key)
+            if (!cache.get(key % 70'000)) cache.put(key % 70'000, key);
+        if (advise) CHECK(cache.advice().own(8)->sampled < 0.1);
+        return in_use() - before;
+    };
+    const auto without = used_with(false);
+    CHECK(used_with(true) <= without + memory);
+}
+#endif
+
+TEST_CASE("without memory for its advice, a cache works", "[allocations]") {
+    drey::Cache<std::uint64_t, std::uint64_t> cache{{.capacity = 50'000, .advise = true}};
+    for (std::uint64_t key = 0; key < 40'000; ++key) cache.put(key, key);
+    const auto look_up_all = [&] {
+        std::uint64_t found = 0;
+        for (std::uint64_t key = 0; key < 40'000; ++key) found += cache.get(key) == key ? 1 : 0;
+        return found;
+    };
+    {
+        const support::FailAllocation none(5, true);
+        CHECK(look_up_all() == 40'000);
+        CHECK(support::Allocations::failed);
+    }
+    CHECK(look_up_all() == 40'000);
+    CHECK(cache.validate());
 }

@@ -7,10 +7,13 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string_view>
 #include <utility>
 
+#include "drey/advise/advisor.hpp"
 #include "drey/detail/fixed_array.hpp"
 #include "drey/memory/balance.hpp"
 #include "drey/memory/expiry.hpp"
@@ -54,7 +57,12 @@ public:
                           detail::first_entries(options_.capacity, context_.weighed, shard_count()),
                           budget(), detail::mix(i, context_.salt));
                   }),
-          shard_mask_(shards_.size() - 1) {}
+          shard_mask_(shards_.size() - 1) {
+        if (options_.advise)
+            advisor_ = options_.advise.make()({&PolicyId<Policy>::value, options_.capacity,
+                                               options_.advise_memory, Sync::is_shared, counters_,
+                                               watch_below_});
+    }
 
     Shards(const Shards&) = delete;
     Shards& operator=(const Shards&) = delete;
@@ -73,6 +81,8 @@ public:
         Departures departures;
         const bool erased = shard.erase(key, h, expiry_.now(), departures);
         finish(shard, departures);
+        if (advisor_) [[unlikely]]
+            advisor_->erased(h);
         return erased ? 1 : 0;
     }
 
@@ -85,6 +95,7 @@ public:
                 from = shard.clear_some(from, removed, departures);
                 finish(shard, departures);
             }
+        if (advisor_) advisor_->cleared();
         return removed;
     }
 
@@ -130,6 +141,7 @@ public:
         ledger_.set_capacity(clamped(capacity));
         for (Part& shard : shards_) shard.set_budget(budget());
         detail::settle(ledger_, shards_, [this](Part& shard, Weight to) { shrink(shard, to); });
+        if (advisor_) advisor_->set_capacity(capacity);
     }
 
     Stats stats() const {
@@ -139,6 +151,11 @@ public:
         stats.rejections = rejections_.load(std::memory_order_relaxed);
         stats.listener_failures = listener_failures_.load(std::memory_order_relaxed);
         return stats;
+    }
+
+    Advice advice() {
+        if (!advisor_) throw std::logic_error("drey: advice needs .advise = true");
+        return advisor_->advice();
     }
 
     /// Destroys what has left the cache and nobody is reading any more.
@@ -328,8 +345,10 @@ protected:
     std::atomic<bool> careful_{false};
     std::atomic<std::uint64_t> rejections_{0};
     std::atomic<std::uint64_t> listener_failures_{0};
+    std::unique_ptr<Advisor> advisor_;
     detail::FixedArray<Part> shards_;  // a power of two
     const std::size_t shard_mask_;
+    std::atomic<Hash> watch_below_{0};  // the advisor hears of keys with such hashes
 };
 
 }  // namespace drey

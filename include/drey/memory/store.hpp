@@ -30,6 +30,7 @@ namespace drey {
 template <class K, class V, class Policy, class Hasher, class Equal, class Sync>
 class Store : public Shards<K, V, Policy, Hasher, Equal, Sync> {
     using Base = Shards<K, V, Policy, Hasher, Equal, Sync>;
+    using Base::advisor_;
     using Base::counters_;
     using Base::each_live;
     using Base::erase_unchanged;
@@ -41,6 +42,7 @@ class Store : public Shards<K, V, Policy, Hasher, Equal, Sync> {
     using Base::readers_;
     using Base::shard_of;
     using Base::shards_;
+    using Base::watch_below_;
     using Base::write;
     using typename Base::Guard;
     using typename Base::Item;
@@ -394,7 +396,7 @@ private:
     /// was so; else nothing has happened.
     template <class Q>
     [[gnu::always_inline]] const Item* hit_at_once(QuickGuard& guard, const Q& key, Hash h) {
-        if (!guard) [[unlikely]]
+        if (!guard || is_watched(h)) [[unlikely]]
             return nullptr;
         Part& shard = shard_of(h);
         const auto found = shard.template look_at_once<Hand, AsArgument<Q>>(guard.hand(), key, h);
@@ -436,15 +438,24 @@ private:
             if (reading.state == Found::hit) {
                 if (counts == Counts::yes) counters_.hit(guard.lane());
                 shard.touch(found.slot, h);
+                advise_of_hit(guard, h);
                 std::invoke(use, found.item->value.get(), reading);
                 return Found::hit;
             }
             if (asks == Asks::for_all && reading.state == Found::absent) {
                 if (counts == Counts::yes) counters_.absent_hit(guard.lane());
                 shard.touch(found.slot, h);
+                advise_of_hit(guard, h);
                 return Found::absent;
             }
+<<<<<<< HEAD
             if (counts == Counts::yes) counters_.miss(guard.lane());
+=======
+            counters_.miss(guard.lane());
+            if (advisor_) [[unlikely]]
+                advisor_->missed(guard.lane(), h,
+                                 found.item ? Sampled::found_stale : Sampled::looked_up);
+>>>>>>> ca61bea (The advisor: a running cache predicts what another capacity or policy would hit)
             if (asks == Asks::for_all && reading.state == Found::stale) {
                 shard.touch(found.slot, h);  // it is of use, though a load would be of more
                 std::invoke(use, found.item->value.get(), reading);
@@ -455,6 +466,17 @@ private:
         if (expired != no_slot) [[unlikely]]
             expire(shard, expired);
         return Found::miss;
+    }
+
+    /// The one thing that the advisor costs a quick hit, which leaves what is watched to the
+    /// others.
+    bool is_watched(Hash h) const noexcept {
+        return h < watch_below_.load(std::memory_order_relaxed);
+    }
+
+    void advise_of_hit(const Guard& guard, Hash h) noexcept {
+        if (is_watched(h)) [[unlikely]]
+            advisor_->note(guard.lane(), h, Sampled::looked_up);
     }
 
     struct ScalarResult {
