@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -149,7 +150,8 @@ int cost(bool metrics) {
     std::vector<std::uint64_t> keys(1 << 20);
     for (std::uint64_t& key : keys) key = throughput::scramble(zipf(rng));
     if (!metrics) std::printf("%9s  %9s  %9s\n", "capacity", "hit ratio", "with/without");
-    for (const std::size_t capacity : {1'000, 30'000, 1'000'000}) {
+    for (const std::size_t capacity :
+         std::initializer_list<std::size_t>{1'000, 30'000, 1'000'000}) {
         Cache with{{.capacity = capacity, .seed = 1, .advise = true}};
         Cache without{{.capacity = capacity, .seed = 1}};
         rate_of(with, keys, 12);  // the beginning is over after this

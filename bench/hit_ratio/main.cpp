@@ -1,37 +1,41 @@
-#include <unistd.h>
-
 #include <algorithm>
-#include <atomic>
-#include <charconv>
-#include <cmath>
-#include <cstdarg>
 #include <cstdio>
 #include <exception>
-#include <filesystem>
-#include <functional>
-#include <map>
-#include <mutex>
 #include <span>
-#include <stdexcept>
-#include <string>
 #include <string_view>
-#include <thread>
-#include <vector>
 
-#include "expected.hpp"
-#include "replay.hpp"
-#include "trace.hpp"
+#include "log_tool.hpp"
+#include "trace_tool.hpp"
 
 namespace {
 
-using namespace hit_ratio;
-
 constexpr const char* usage =
-    R"usage(usage: hit_ratio --traces FOLDER [options]
+    R"usage(usage: hit_ratio [option...] FILE
+       hit_ratio --traces FOLDER [option...]
 
-Replays traces against drey's eviction policies. By itself, prints miss ratios of
-every trace in FOLDER at several sizes. With --expected, compares with known miss
-counts, and fails unless every comparable row is exact.
+What a cache would miss, by policy and capacity, on the requests in a log. FILE is "-" for standard
+input, and may be compressed with zstd or gzip. Lines without a key are counted and left out.
+
+  --format NAME         lines (a key a line), csv, u32 or u32s (little-endian numbers, the latter
+                        with sizes, which are ignored); else what the file's name ends with says
+  --column N|NAME       csv: where the key is, counted from 1, or as the first line calls it
+  --delimiter C         csv: another than a comma; also tab, and blanks for any number of them
+  --header              the first line is no request
+  --policy NAME         only this one; may be repeated
+  --sizes LIST          capacities, in entries or in percent of the keys: 1000,5%,0.1%..50%/12
+                        (12 from 0.1 % to 50 %)
+  --most N              keep at most so many requests (8388608), 8 bytes each; if there are more,
+                        those of a sample of the keys, by which the misses are estimated (SHARDS)
+  --exact               keep them all
+  --rate R              begin with this share of the keys, such as 0.01
+  --csv FILE            write policy,capacity,requests,misses,miss_ratio,error; "-" in place of the
+  --json FILE           table
+  --plot FILE           draw the curves, as .svg or .png, with gnuplot; --title TEXT above them
+  --threads N           policies at a time; as many as there are cores unless given
+
+With --traces, traces are replayed exactly, by policies alone or in caches. By itself, prints miss
+ratios of every trace in FOLDER at several sizes. With --expected, compares with known miss counts,
+and fails unless every comparable row is exact.
 
   --traces FOLDER       NAME.u32, NAME.u32s, plain or .zst
   --expected FILE       rows to reproduce, with the bare policy and with a cache; may be repeated
@@ -45,396 +49,20 @@ counts, and fails unless every comparable row is exact.
   --csv                 the table as trace,policy,cache_size_objects,requests,misses,miss_ratio
 )usage";
 
-constexpr std::string_view random_row = "Random-uniform(mean of 5)";
-constexpr double random_band = 0.015;
-constexpr int random_seeds = 5;
-
-struct UsageError : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
-struct Size {
-    double value = 0;
-    bool percent = false;
-
-    drey::Weight of(const Trace& trace) const {
-        const double objects = percent ? value / 100 * static_cast<double>(trace.distinct) : value;
-        return std::max<drey::Weight>(1, static_cast<drey::Weight>(objects + 0.5));
-    }
-};
-
-struct Options {
-    std::filesystem::path traces;
-    std::vector<std::filesystem::path> expected;
-    std::vector<std::filesystem::path> random_bands;
-    std::vector<std::string> policies;
-    std::vector<std::string> only_traces;
-    std::vector<Size> sizes{{0.1, true}, {1, true}, {3, true}, {10, true}, {30, true}};
-    bool bare = true;
-    bool cache = true;
-    bool csv = false;
-    unsigned threads = std::max(1u, std::thread::hardware_concurrency());
-
-    bool wants_policy(std::string_view name) const { return wants(policies, name); }
-    bool wants_trace(std::string_view name) const { return wants(only_traces, name); }
-
-private:
-    static bool wants(const std::vector<std::string>& these, std::string_view name) {
-        return these.empty() || std::find(these.begin(), these.end(), name) != these.end();
-    }
-};
-
-template <class Number>
-Number parse_number(std::string_view text) {
-    Number value{};
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || !(value > 0)) {
-        throw UsageError("\"" + std::string(text) + "\" is not a positive number");
-    }
-    return value;
-}
-
-std::vector<Size> parse_sizes(std::string_view list) {
-    std::vector<Size> sizes;
-    for (std::string_view size : hit_ratio::detail::split(list)) {
-        const bool percent = size.ends_with('%');
-        if (percent) size.remove_suffix(1);
-        if (percent) {
-            sizes.push_back({parse_number<double>(size), true});
-        } else {
-            sizes.push_back({static_cast<double>(parse_number<std::uint32_t>(size)), false});
-        }
-    }
-    return sizes;
-}
-
-Options parse_options(std::span<char*> arguments) {
-    Options options;
-    for (std::size_t i = 0; i < arguments.size(); ++i) {
-        const std::string_view option = arguments[i];
-        const auto value = [&]() -> std::string_view {
-            if (++i == arguments.size()) throw UsageError(std::string(option) + " needs a value");
-            return arguments[i];
-        };
-        if (option == "--traces") {
-            options.traces = value();
-        } else if (option == "--expected") {
-            options.expected.emplace_back(value());
-        } else if (option == "--random-band") {
-            options.random_bands.emplace_back(value());
-        } else if (option == "--policy") {
-            options.policies.emplace_back(value());
-            if (!find_policy(options.policies.back())) {
-                std::string known;
-                for (const auto& policy : policies) known += " " + std::string(policy.name);
-                throw UsageError("no policy " + options.policies.back() + "; there are" + known);
-            }
-        } else if (option == "--trace") {
-            options.only_traces.emplace_back(value());
-        } else if (option == "--sizes") {
-            options.sizes = parse_sizes(value());
-        } else if (option == "--only") {
-            const std::string_view which = value();
-            if (which != "bare" && which != "cache") throw UsageError("--only takes bare or cache");
-            options.bare = which == "bare";
-            options.cache = which == "cache";
-        } else if (option == "--threads") {
-            options.threads = parse_number<unsigned>(value());
-        } else if (option == "--csv") {
-            options.csv = true;
-        } else {
-            throw UsageError("unknown option " + std::string(option));
-        }
-    }
-    if (options.traces.empty()) throw UsageError("--traces is needed");
-    return options;
-}
-
-/// One line that is written over, and nothing unless stderr is a terminal.
-class Progress {
-public:
-    explicit Progress(std::size_t steps) : steps_(steps) {}
-    ~Progress() {
-        if (on_) std::fputs("\r\033[K", stderr);
-    }
-    Progress(const Progress&) = delete;
-    Progress& operator=(const Progress&) = delete;
-
-    void step(std::string_view doing) {
-        if (!on_) return;
-        const std::lock_guard lock(mutex_);
-        std::fprintf(stderr, "\r\033[K%zu of %zu: %.*s", ++done_, steps_,
-                     static_cast<int>(doing.size()), doing.data());
-    }
-
-private:
-    const bool on_ = isatty(STDERR_FILENO) != 0;
-    const std::size_t steps_;
-    std::size_t done_ = 0;
-    std::mutex mutex_;
-};
-
-/// What became of one trace, printed in the traces' order whatever thread was first.
-struct Report {
-    std::string text;
-    std::string error;
-    std::size_t compared = 0;
-    std::size_t exact = 0;
-    std::size_t in_band_of = 0;
-    std::size_t in_band = 0;
-};
-
-__attribute__((format(printf, 2, 3))) void print(Report& report, const char* format, ...) {
-    char line[512];
-    va_list arguments;
-    va_start(arguments, format);
-    std::vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    report.text += line;
-}
-
-/// Reads each trace once and calls `work` on it, several traces at a time.
-std::vector<Report> for_each_trace(const std::vector<std::filesystem::path>& files,
-                                   unsigned threads,
-                                   const std::function<void(const Trace&, Report&)>& work) {
-    std::vector<std::size_t> order(files.size());
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-    const auto bytes = [&](std::size_t i) {
-        std::error_code ignored;
-        return std::filesystem::file_size(files[i], ignored);
-    };
-    // The longest first, so that no thread is left with it at the end.
-    std::sort(order.begin(), order.end(), [&](auto a, auto b) { return bytes(a) > bytes(b); });
-
-    std::vector<Report> reports(files.size());
-    std::atomic<std::size_t> next = 0;
-    const auto worker = [&] {
-        for (std::size_t i; (i = next++) < order.size();) {
-            Report& report = reports[order[i]];
-            try {
-                work(read_trace(files[order[i]]), report);
-            } catch (const std::exception& error) {
-                report.error = error.what();
-            }
-        }
-    };
-    {
-        std::vector<std::jthread> others;
-        for (unsigned i = 1; i < threads; ++i) others.emplace_back(worker);
-        worker();
-    }
-    return reports;
-}
-
-void print_table(const Options& options, const Trace& trace, Progress& progress, Report& report) {
-    if (!options.csv) {
-        print(report, "%s: %zu requests, %zu objects\n%12s", trace.name.c_str(), trace.ids.size(),
-              trace.distinct, "capacity");
-        for (const auto& policy : policies) {
-            if (!options.wants_policy(policy.name)) continue;
-            print(report, "  %17.*s", static_cast<int>(policy.name.size()), policy.name.data());
-        }
-        print(report, "\n");
-    }
-    for (const Size& size : options.sizes) {
-        const Cell cell{.capacity = size.of(trace)};
-        if (!options.csv) print(report, "%12llu", static_cast<unsigned long long>(cell.capacity));
-        for (const auto& policy : policies) {
-            if (!options.wants_policy(policy.name)) continue;
-            const drey::Replay result =
-                options.bare ? policy.replay_policy(trace, cell) : policy.replay_cache(trace, cell);
-            const auto misses = static_cast<unsigned long long>(result.misses);
-            if (options.csv) {
-                print(report, "%s,%.*s,%llu,%zu,%llu,%.6f\n", trace.name.c_str(),
-                      static_cast<int>(policy.name.size()), policy.name.data(),
-                      static_cast<unsigned long long>(cell.capacity), trace.ids.size(), misses,
-                      result.miss_ratio());
-            } else {
-                print(report, "  %8llu %8.4f", misses, result.miss_ratio());
-            }
-        }
-        if (!options.csv) print(report, "\n");
-        progress.step(trace.name);
-    }
-    if (!options.csv) print(report, "\n");
-}
-
-/// One way to run the row; prints a line if it differs.
-bool matches(const ExpectedRow& row, const char* what, const drey::Replay& result, Report& report) {
-    const bool bytes_match = !row.sized() || result.missed_weight == *row.missed_bytes;
-    if (result.misses == row.misses && bytes_match) return true;
-    print(report, "%s: %s %s at %llu, %s: expected %llu misses, got %llu", row.where.c_str(),
-          row.trace.c_str(), row.policy.c_str(), static_cast<unsigned long long>(row.capacity),
-          what, static_cast<unsigned long long>(row.misses),
-          static_cast<unsigned long long>(result.misses));
-    if (row.sized()) {
-        print(report, "; expected %llu missed bytes, got %llu",
-              static_cast<unsigned long long>(*row.missed_bytes),
-              static_cast<unsigned long long>(result.missed_weight));
-    }
-    print(report, "\n");
-    return false;
-}
-
-bool in_band(const ExpectedRow& row, const char* what, Run run, const Trace& trace,
-             Report& report) {
-    double misses = 0;
-    for (int seed = 1; seed <= random_seeds; ++seed) {
-        const Cell cell{.capacity = row.capacity, .seed = static_cast<std::uint64_t>(seed)};
-        misses += static_cast<double>(run(trace, cell).misses) / random_seeds;
-    }
-    const auto expected = static_cast<double>(row.misses);
-    if (std::abs(misses - expected) <= random_band * expected) return true;
-    print(report,
-          "%s: %s Random at %llu, %s: expected %.0f misses within %.1f %%, got %.0f (%+.2f %%)\n",
-          row.where.c_str(), row.trace.c_str(), static_cast<unsigned long long>(row.capacity), what,
-          expected, 100 * random_band, misses, 100 * (misses - expected) / expected);
-    return false;
-}
-
-void compare(const Options& options, const Trace& trace, const std::vector<ExpectedRow>& rows,
-             Progress& progress, Report& report) {
-    for (const ExpectedRow& row : rows) {
-        const bool random = row.policy == random_row;
-        ++(random ? report.in_band_of : report.compared);
-        bool good =
-            row.requests == trace.ids.size() && row.capacity > 0 && (!row.sized() || trace.sized());
-        if (!good) {
-            print(report, "%s: the row is of %llu requests%s, %s has %zu%s\n", row.where.c_str(),
-                  static_cast<unsigned long long>(row.requests), row.sized() ? " with sizes" : "",
-                  row.trace.c_str(), trace.ids.size(), trace.sized() ? " with sizes" : "");
-        } else if (random) {
-            const PolicyUnderTest& policy = *find_policy("Random");
-            if (options.bare) good &= in_band(row, "bare policy", policy.bare, trace, report);
-            if (options.cache) good &= in_band(row, "cache", policy.cached, trace, report);
-        } else {
-            const PolicyUnderTest& policy = *find_policy(row.policy);
-            const Cell cell{.capacity = row.capacity, .weighed = row.sized()};
-            if (options.bare)
-                good &= matches(row, "bare policy", policy.replay_policy(trace, cell), report);
-            if (options.cache)
-                good &= matches(row, "cache", policy.replay_cache(trace, cell), report);
-        }
-        if (good) ++(random ? report.in_band : report.exact);
-        progress.step(trace.name);
-    }
-}
-
-/// The rows to compare, by trace; says what is left out and why.
-std::map<std::string, std::vector<ExpectedRow>> comparable_rows(const Options& options) {
-    std::map<std::string, std::vector<ExpectedRow>> rows;
-    std::size_t too_small = 0;
-    const auto take = [&](ExpectedRow& row) { rows[row.trace].push_back(std::move(row)); };
-    for (const auto& file : options.expected) {
-        for (ExpectedRow& row : read_expected(file)) {
-            if (!options.wants_trace(row.trace)) continue;
-            if (row.policy == random_row) {
-                if (!row.sized() && options.wants_policy("Random")) take(row);
-                continue;
-            }
-            // A row called Random would not be of a uniform choice, or not of a known seed.
-            const PolicyUnderTest* policy = find_policy(row.policy);
-            if (!policy || policy->name == "Random" || !options.wants_policy(policy->name))
-                continue;
-            if (!row.sized() && row.capacity < policy->least_capacity) {
-                ++too_small;
-            } else {
-                take(row);
-            }
-        }
-    }
-    for (const auto& file : options.random_bands) {
-        for (ExpectedRow& row : read_expected(file)) {
-            const bool wanted = options.wants_trace(row.trace) && options.wants_policy("Random");
-            if (row.policy == random_row && !row.sized() && wanted) take(row);
-        }
-    }
-    if (too_small > 0) {
-        std::printf(
-            "%zu rows of S3-FIFO at less than 20 objects skipped: the reference caches nothing "
-            "there\n",
-            too_small);
-    }
-    return rows;
-}
-
-int run(const Options& options) {
-    const auto available = find_traces(options.traces);
-    const bool comparing = !options.expected.empty() || !options.random_bands.empty();
-    std::vector<std::filesystem::path> files;
-    std::map<std::string, std::vector<ExpectedRow>> rows;
-    std::size_t steps = 0;
-    for (const std::string& name : options.only_traces) {
-        if (!available.contains(name)) {
-            throw std::runtime_error(options.traces.string() + ": has no trace " + name);
-        }
-    }
-    if (comparing) {
-        rows = comparable_rows(options);
-        for (const auto& [name, of_trace] : rows) {
-            if (const auto found = available.find(name); found != available.end()) {
-                files.push_back(found->second);
-                steps += of_trace.size();
-            } else {
-                std::printf("no trace %s in %s: %zu rows not compared\n", name.c_str(),
-                            options.traces.string().c_str(), of_trace.size());
-            }
-        }
-    } else {
-        for (const auto& [name, file] : available) {
-            if (options.wants_trace(name)) files.push_back(file);
-        }
-        if (files.empty()) throw std::runtime_error(options.traces.string() + ": has no traces");
-        steps = files.size() * options.sizes.size();
-        if (options.csv) std::puts("trace,policy,cache_size_objects,requests,misses,miss_ratio");
-    }
-
-    std::vector<Report> reports;
-    {
-        Progress progress(steps);
-        reports = for_each_trace(files, options.threads, [&](const Trace& trace, Report& report) {
-            if (comparing) {
-                compare(options, trace, rows.at(trace.name), progress, report);
-            } else {
-                print_table(options, trace, progress, report);
-            }
-        });
-    }
-
-    Report total;
-    bool failed = false;
-    for (const Report& report : reports) {
-        std::fputs(report.text.c_str(), stdout);
-        std::fflush(stdout);
-        if (!report.error.empty()) {
-            std::fprintf(stderr, "hit_ratio: %s\n", report.error.c_str());
-            failed = true;
-        }
-        total.compared += report.compared;
-        total.exact += report.exact;
-        total.in_band_of += report.in_band_of;
-        total.in_band += report.in_band;
-    }
-    if (!comparing) return failed ? 1 : 0;
-    if (total.in_band_of > 0) {
-        std::printf("%zu of %zu rows of Random within %.1f %%\n", total.in_band, total.in_band_of,
-                    100 * random_band);
-    }
-    std::printf("%zu of %zu rows exact\n", total.exact, total.compared);
-    const bool all_good = total.exact == total.compared && total.in_band == total.in_band_of;
-    return !failed && all_good && total.compared + total.in_band_of > 0 ? 0 : 1;
-}
-
 }  // namespace
 
 int main(int count, char** arguments) {
+    using namespace hit_ratio;
     try {
-        const std::span<char*> all(arguments, static_cast<std::size_t>(count));
-        if (count == 2 && std::string_view(all[1]) == "--help") {
+        const auto all = std::span<char*>(arguments, static_cast<std::size_t>(count)).subspan(1);
+        const auto given = [&](std::string_view option) {
+            return std::find(all.begin(), all.end(), option) != all.end();
+        };
+        if (given("--help")) {
             std::fputs(usage, stdout);
             return 0;
         }
-        return run(parse_options(all.subspan(1)));
+        return given("--traces") ? run(parse_trace_options(all)) : run(parse_log_options(all));
     } catch (const UsageError& error) {
         std::fprintf(stderr, "hit_ratio: %s\n\n%s", error.what(), usage);
         return 2;

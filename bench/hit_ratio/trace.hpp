@@ -1,19 +1,17 @@
 #pragma once
 
-#include <zstd.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <map>
-#include <memory>
-#include <stdexcept>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "input.hpp"
 
 /// Request streams: little-endian uint32 object ids (NAME.u32), or pairs of id and size in bytes
 /// (NAME.u32s), one a request and without a header, either of them compressed with zstd (.zst).
@@ -29,45 +27,6 @@ struct Trace {
 };
 
 namespace detail {
-
-[[noreturn]] inline void fail(const std::filesystem::path& file, std::string_view what) {
-    throw std::runtime_error(file.string() + ": " + std::string(what));
-}
-
-/// Calls `take(bytes, count)` for each piece of the file's content, decompressed.
-template <class Take>
-void for_each_piece(const std::filesystem::path& file, Take&& take) {
-    std::ifstream in(file, std::ios::binary);
-    if (!in) fail(file, "cannot be opened");
-    const bool compressed = file.extension() == ".zst";
-    std::vector<char> input(compressed ? ZSTD_DStreamInSize() : 1 << 17);
-    std::vector<char> output(ZSTD_DStreamOutSize());
-    const std::unique_ptr<ZSTD_DStream, decltype(&ZSTD_freeDStream)> stream(ZSTD_createDStream(),
-                                                                            &ZSTD_freeDStream);
-    if (!stream) throw std::bad_alloc();
-    std::size_t still_expected = 0;  // what zstd says of an unfinished frame
-    while (in) {
-        in.read(input.data(), static_cast<std::streamsize>(input.size()));
-        const auto count = static_cast<std::size_t>(in.gcount());
-        if (!compressed) {
-            take(input.data(), count);
-            continue;
-        }
-        ZSTD_inBuffer from{input.data(), count, 0};
-        bool output_was_full = false;
-        while (from.pos < from.size || output_was_full) {
-            ZSTD_outBuffer to{output.data(), output.size(), 0};
-            still_expected = ZSTD_decompressStream(stream.get(), &to, &from);
-            if (ZSTD_isError(still_expected)) {
-                fail(file, std::string("is not valid zstd: ") + ZSTD_getErrorName(still_expected));
-            }
-            take(output.data(), to.pos);
-            output_was_full = to.pos == to.size && still_expected != 0;
-        }
-    }
-    if (in.bad()) fail(file, "cannot be read");
-    if (still_expected != 0) fail(file, "ends in the middle of a zstd frame");
-}
 
 inline std::uint32_t little_endian(const unsigned char* bytes) noexcept {
     return bytes[0] | std::uint32_t{bytes[1]} << 8 | std::uint32_t{bytes[2]} << 16 |
@@ -99,8 +58,9 @@ inline Trace read_trace(const std::filesystem::path& file) {
         trace.ids.push_back(detail::little_endian(bytes));
         if (sized) trace.sizes.push_back(detail::little_endian(bytes + 4));
     };
-    detail::for_each_piece(file, [&](const char* piece, std::size_t count) {
-        const auto* bytes = reinterpret_cast<const unsigned char*>(piece);
+    for_each_piece(file, [&](std::span<const char> piece) {
+        const auto* bytes = reinterpret_cast<const unsigned char*>(piece.data());
+        std::size_t count = piece.size();
         total += count;
         while (count > 0) {
             if (held == 0 && count >= record) {
