@@ -43,6 +43,11 @@ public:
         return static_cast<double>(count) / rate();
     }
 
+    /// Whether a key of the sample would be in one of a quarter of the rate.
+    bool is_in_quarter(drey::Hash h) const noexcept {
+        return drey::detail::scrambled(h) <= below_ / 4;
+    }
+
 private:
     /// Other bits than the policies go by.
     bool is_sampled(drey::Hash h) const noexcept { return drey::detail::scrambled(h) <= below_; }

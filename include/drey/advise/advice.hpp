@@ -17,7 +17,7 @@ struct Prediction {
     double factor = 1;        ///< of the cache's capacity: 1/4, 1/2, 1, 2, 4, 8
     double capacity = 0;      ///< in entries
     double hit_ratio = 0;     ///< in [0, 1]
-    double error = 0;         ///< the truth is no farther about 19 times in 20; 0 is exact
+    double error = 0;         ///< the truth is no farther about 9 times in 10; 0 is exact
     double sampled = 1;       ///< the share of keys that this rests on
 };
 

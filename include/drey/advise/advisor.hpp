@@ -129,7 +129,7 @@ public:
         for (Mini& mini : miniatures_) mini.simulation->clear();
     }
 
-    /// The cache has another capacity; the counts begin anew.
+    /// The cache has another capacity; all begins anew, but what the miniatures hold.
     [[gnu::noinline]] void set_capacity(std::size_t capacity) {
         const std::lock_guard lock(mutex_);
         drain_all();
@@ -139,7 +139,12 @@ public:
             mini.misses = mini.paired = mini.own_paired = {};
         }
         followed_ = {};
-        before_ = began_ = counted();
+        before_ = counted();
+        steps_ = count_from_ = 0;
+        first_ = true;
+        resting_.store(false, std::memory_order_relaxed);
+        begin_counting();
+        watch();
     }
 
     [[gnu::noinline]] Advice advice() {
@@ -280,7 +285,7 @@ private:
 
     /// How many steps it may do at this time; less than 0 if it has done too many. None are saved.
     double credit() noexcept {
-        const double lookups = counted().lookups();
+        const double lookups = (counted() - before_).lookups();
         const double beyond = steps_ - lookups / lookups_a_step;
         if (first_ && steps_ < first_steps && lookups < first_lookups) return 0;
         if (first_ || beyond < level_) level_ = beyond;

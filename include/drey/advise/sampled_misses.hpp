@@ -10,8 +10,8 @@
 
 namespace drey {
 
-/// A ratio that was estimated. It is within `error` of the truth about 19 times in 20, as far as
-/// that depends on which keys were sampled; 0 if all were.
+/// A ratio that was estimated. The error is two standard deviations of what depends on which keys
+/// were sampled; 0 if all were.
 struct Estimate {
     double value = 0;
     double error = 0;
@@ -21,7 +21,7 @@ struct Estimate {
 /// Ahmad, "Efficient MRC Construction with SHARDS", FAST 2015). A miss of a key that was sampled at
 /// rate R stands for 1/R misses. The requests are counted, not estimated from the sample, which is
 /// their adjustment SHARDS_adj: whether a hot key is in the sample or not makes no difference, as
-/// it hits.
+/// it hits. (So it does make one to policies that keep throwing out hot keys, such as MRU.)
 ///
 /// The paper gives no error of a single estimate. Here keys fall into groups by their hashes, each
 /// of which is a sample by itself, and the error is from how much these differ.
