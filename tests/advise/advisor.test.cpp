@@ -211,7 +211,7 @@ TEST_CASE("an advisor that has worked enough rests until look-ups have made up f
     miss_all();
     CHECK(watched == 0);
     CHECK(advisor->advice().followed == followed);
-    look_up(std::size_t{1} << 28);
+    look_up(150'000'000);
     miss_all();
     CHECK(watched != 0);
     follow(10'000'000);
