@@ -41,6 +41,18 @@ concept InsertsWithWeight = requires(P p, Slot s, Hash h, Weight w) {
 };
 
 template <class P>
+concept Evicts = requires(P p) {
+    requires noexcept(p.evict());
+    { p.evict() } -> std::same_as<Slot>;
+};
+
+template <class P>
+concept EvictsByHash = requires(P p, Hash (&hash_of)(Slot) noexcept) {
+    requires noexcept(p.evict(hash_of));
+    { p.evict(hash_of) } -> std::same_as<Slot>;
+};
+
+template <class P>
 concept Hits = requires(P p, Slot s, Hash h) {
     requires noexcept(p.hit(s, h));
 };
@@ -66,10 +78,10 @@ concept EvictionPolicy = std::default_initializable<P> && std::movable<P> &&
     { P::on_hit } -> std::convertible_to<OnHit>;
     p.grow(n);
     requires noexcept(p.erased(s));
-    requires noexcept(p.evict());
-    { p.evict() } -> std::same_as<Slot>;
-} &&(detail::Inserts<P> || detail::InsertsWithWeight<P>)&&(P::on_hit == OnHit::nothing ||
-                                                           detail::Hits<P>);
+} &&(detail::Evicts<P> ||
+     detail::EvictsByHash<P>)&&(detail::Inserts<P> ||
+                                detail::InsertsWithWeight<P>)&&(P::on_hit == OnHit::nothing ||
+                                                                detail::Hits<P>);
 
 /// `void budget(Budget)`: told before the first insertion and whenever the capacity changes. May
 /// throw, and then has changed nothing.
@@ -105,6 +117,12 @@ template <class P>
 concept HasMoves = requires(P p, Slot s, Weight w) {
     requires noexcept(p.moved(s, s, w));
 };
+
+/// `drey::Slot evict(hash_of) noexcept`, a template, instead of `evict()`: policies that compare
+/// keys. `hash_of(s)` is the hash of the key in s, which is held; it is not free, as it may have to
+/// be computed from the entry.
+template <class P>
+concept HasHashes = detail::EvictsByHash<P>;
 
 /// `void evicted(s, h) noexcept`: follows each `evict`, with the hash of the key that left, for
 /// policies that remember whom they evicted.
@@ -156,7 +174,10 @@ consteval void check_policy() {
     static_assert(
         requires(P p) {
             { p.evict() } -> std::same_as<Slot>;
-        },
+        } ||
+            requires(P p, Hash(&hash_of)(Slot) noexcept) {
+                { p.evict(hash_of) } -> std::same_as<Slot>;
+            },
         "drey: an eviction policy must have: drey::Slot evict() noexcept");
     if constexpr (requires {
                       { P::on_hit } -> std::convertible_to<OnHit>;
@@ -180,7 +201,10 @@ consteval void check_policy() {
             !requires(P p, Slot s) { p.erased(s); },
         "drey: erased of an eviction policy must be noexcept");
     static_assert(
-        requires(P p) { requires noexcept(p.evict()); } || !requires(P p) { p.evict(); },
+        HasHashes<P> || requires(P p) { requires noexcept(p.evict()); } ||
+            !(
+                requires(P p) { p.evict(); } ||
+                requires(P p, Hash(&hash_of)(Slot) noexcept) { p.evict(hash_of); }),
         "drey: evict of an eviction policy must be noexcept");
     // A hook that is nearly right would be ignored in silence.
     static_assert(
