@@ -259,10 +259,15 @@ struct NamedPolicy {
 };
 
 constexpr NamedPolicy policies[] = {
-    {"fifo", play_cached<drey::Fifo>},      {"lru", play_cached<drey::Lru>},
-    {"mru", play_cached<drey::Mru>},        {"lfu", play_cached<drey::Lfu>},
-    {"random", play_cached<drey::Random>},  {"sieve", play_cached<drey::Sieve>},
+    {"fifo", play_cached<drey::Fifo>},
+    {"lru", play_cached<drey::Lru>},
+    {"mru", play_cached<drey::Mru>},
+    {"lfu", play_cached<drey::Lfu>},
+    {"random", play_cached<drey::Random>},
+    {"sieve", play_cached<drey::Sieve>},
     {"s3-fifo", play_cached<drey::S3Fifo>},
+    {"adaptive", play_cached<drey::Adaptive>},
+    {"w-tinylfu", play_cached<drey::WTinyLfu>},
 };
 
 // ---- options ----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@
 
 #include "drey/advise/advice.hpp"
 #include "drey/cache.hpp"
+#include "drey/policy/adaptive.hpp"
 #include "drey/policy/fifo.hpp"
 #include "drey/policy/lfu.hpp"
 #include "drey/policy/lru.hpp"
@@ -23,6 +24,7 @@
 #include "drey/policy/random.hpp"
 #include "drey/policy/s3_fifo.hpp"
 #include "drey/policy/sieve.hpp"
+#include "drey/policy/w_tiny_lfu.hpp"
 
 namespace drey {
 
@@ -231,8 +233,8 @@ private:
 };
 
 /// The names by which `make_cache` knows the policies.
-inline constexpr std::array<std::string_view, 7> policy_names = {"fifo",   "lru",   "mru",    "lfu",
-                                                                 "random", "sieve", "s3-fifo"};
+inline constexpr std::array<std::string_view, 9> policy_names = {
+    "fifo", "lru", "mru", "lfu", "random", "sieve", "s3-fifo", "w-tinylfu", "adaptive"};
 
 /// Makes an in-process cache whose policy is chosen by name, one of `policy_names`. Throws
 /// std::invalid_argument for another name, or for a bad option as Cache does.
@@ -248,6 +250,8 @@ AnyCache<K, V> make_cache(std::string_view policy, MemoryOptions<K, V> options) 
     if (policy == "random") return make(std::type_identity<Random>{});
     if (policy == "sieve") return make(std::type_identity<Sieve>{});
     if (policy == "s3-fifo") return make(std::type_identity<S3Fifo>{});
+    if (policy == "w-tinylfu") return make(std::type_identity<WTinyLfu>{});
+    if (policy == "adaptive") return make(std::type_identity<Adaptive>{});
 
     std::string message = "drey: policy: none is named '" + std::string(policy) + "'; there are:";
     for (const auto name : policy_names) message.append(" ").append(name);

@@ -1,5 +1,6 @@
 #include <cstddef>
 
+#include "drey/policy/adaptive.hpp"
 #include "drey/policy/driver.hpp"
 #include "drey/policy/fifo.hpp"
 #include "drey/policy/lfu.hpp"
@@ -8,6 +9,7 @@
 #include "drey/policy/random.hpp"
 #include "drey/policy/s3_fifo.hpp"
 #include "drey/policy/sieve.hpp"
+#include "drey/policy/w_tiny_lfu.hpp"
 #include "support/catch.hpp"
 
 namespace {
@@ -27,6 +29,8 @@ static_assert(EvictionPolicy<drey::Lfu> && drey::Lfu::on_hit == OnHit::reorders)
 static_assert(EvictionPolicy<drey::Sieve> && drey::Sieve::on_hit == OnHit::marks);
 static_assert(EvictionPolicy<drey::S3Fifo> && drey::S3Fifo::on_hit == OnHit::marks);
 static_assert(EvictionPolicy<PaperS3Fifo>);
+static_assert(EvictionPolicy<drey::Adaptive> && drey::Adaptive::on_hit == OnHit::marks);
+static_assert(EvictionPolicy<drey::WTinyLfu> && drey::WTinyLfu::on_hit == OnHit::reorders);
 
 // A hook that is nearly right would be ignored: these must be seen.
 static_assert(drey::HasMoves<drey::Fifo> && drey::HasMoves<drey::Lru> &&
@@ -36,6 +40,11 @@ static_assert(drey::HasMoves<drey::Fifo> && drey::HasMoves<drey::Lru> &&
 static_assert(drey::HasValidation<drey::Fifo> && drey::HasValidation<drey::Lfu> &&
               drey::HasValidation<drey::Sieve> && drey::HasValidation<drey::S3Fifo>);
 static_assert(drey::HasSeed<drey::Random>);
+static_assert(drey::HasHashes<drey::Adaptive> && drey::HasHashes<drey::WTinyLfu> &&
+              !drey::HasHashes<drey::S3Fifo>);
+static_assert(drey::HasMoves<drey::Adaptive> && drey::HasMoves<drey::WTinyLfu> &&
+              drey::HasWeights<drey::Adaptive> && drey::HasWeights<drey::WTinyLfu> &&
+              drey::HasValidation<drey::Adaptive> && drey::HasValidation<drey::WTinyLfu>);
 static_assert(drey::HasBudget<drey::S3Fifo> && drey::HasAdmission<drey::S3Fifo> &&
               drey::HasWeights<drey::S3Fifo> && drey::HasGhosts<drey::S3Fifo>);
 
@@ -77,6 +86,22 @@ struct EvictMayThrow : Plain {
     Slot evict() { return 0; }
 };
 static_assert(!EvictionPolicy<EvictMayThrow>);
+
+struct EvictByHash : NoEvict {
+    template <class HashOf>
+    Slot evict(HashOf&&) noexcept {
+        return 0;
+    }
+};
+static_assert(EvictionPolicy<EvictByHash> && drey::HasHashes<EvictByHash>);
+
+struct EvictByHashMayThrow : NoEvict {
+    template <class HashOf>
+    Slot evict(HashOf&&) {
+        return 0;
+    }
+};
+static_assert(!EvictionPolicy<EvictByHashMayThrow>);
 
 struct EvictReturnsNothing : Plain {
     void evict() noexcept {}

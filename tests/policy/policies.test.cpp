@@ -6,6 +6,7 @@
 #include <random>
 #include <vector>
 
+#include "drey/policy/adaptive.hpp"
 #include "drey/policy/driver.hpp"
 #include "drey/policy/fifo.hpp"
 #include "drey/policy/lfu.hpp"
@@ -14,6 +15,7 @@
 #include "drey/policy/random.hpp"
 #include "drey/policy/s3_fifo.hpp"
 #include "drey/policy/sieve.hpp"
+#include "drey/policy/w_tiny_lfu.hpp"
 #include "support/catch.hpp"
 
 namespace {
@@ -325,7 +327,7 @@ TEST_CASE("S3-FIFO remembers fewer keys after its budget shrank") {
 
 TEMPLATE_TEST_CASE("a policy evicts exactly what it holds, through any operations", "", drey::Fifo,
                    drey::Lru, drey::Mru, drey::Lfu, drey::Random, drey::Sieve, drey::S3Fifo,
-                   PaperS3Fifo) {
+                   PaperS3Fifo, drey::Adaptive, drey::WTinyLfu) {
     std::random_device entropy;
     for (int round = 0; round < 30; ++round) {
         const std::uint32_t seed = round < 20 ? static_cast<std::uint32_t>(round) : entropy();

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "drey/cache.hpp"
+#include "drey/policy/adaptive.hpp"
 #include "drey/policy/fifo.hpp"
 #include "drey/policy/lfu.hpp"
 #include "drey/policy/lru.hpp"
@@ -11,6 +12,7 @@
 #include "drey/policy/random.hpp"
 #include "drey/policy/s3_fifo.hpp"
 #include "drey/policy/sieve.hpp"
+#include "drey/policy/w_tiny_lfu.hpp"
 #include "support/catch.hpp"
 #include "support/threads.hpp"
 
@@ -18,7 +20,8 @@
 
 namespace {
 
-static_assert(drey::HasOrder<drey::S3Fifo>);
+static_assert(drey::HasOrder<drey::S3Fifo> && drey::HasOrder<drey::Adaptive> &&
+              drey::HasOrder<drey::WTinyLfu>);
 static_assert(!drey::HasOrder<drey::Random>);
 
 template <class Policy>
@@ -96,6 +99,30 @@ TEST_CASE("a restored S3-FIFO protects what the original did") {
     CHECK(restored.evicted == original.evicted);
     CHECK(restored.cache.contains(0));
     CHECK(restored.cache.contains(25));
+    CHECK(restored.cache.validate());
+}
+
+TEMPLATE_TEST_CASE("a restored cache keeps what was asked for often as the original did", "",
+                   drey::Adaptive, drey::WTinyLfu) {
+    Recorded<TestType> original(100), restored(100);
+    for (int round = 0; round < 10; ++round) {
+        for (int key = 0; key < 60; ++key)
+            if (!original.cache.get(key)) original.cache.put(key, key);
+        for (int key = 0; key < 40; ++key)
+            original.cache.put(1000 + 40 * round + key, key);  // once only
+    }
+    CHECK(restored.restore_from(original) == 100);
+    for (int key = 5000; key < 5300; ++key) {
+        original.cache.put(key, key);
+        restored.cache.put(key, key);
+    }
+    int kept = 0, kept_by_original = 0;
+    for (int key = 0; key < 60; ++key) {
+        kept += restored.cache.contains(key) ? 1 : 0;
+        kept_by_original += original.cache.contains(key) ? 1 : 0;
+    }
+    CHECK(kept_by_original >= 50);
+    CHECK(kept >= 50);
     CHECK(restored.cache.validate());
 }
 

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+
+#include "drey/types.hpp"
+
+namespace drey::detail {
+
+/// The queue that tries newcomers out, and the one that keeps those that proved good.
+enum TrialQueue : unsigned { trial, kept };
+
+/// The two queues of an Adaptive, in full size or in miniature, as its rule of eviction sees them.
+template <class Q>
+concept TrialQueues = requires(Q q, typename Q::Place x, TrialQueue queue, unsigned n) {
+    { q.oldest(queue) } -> std::same_as<typename Q::Place>;  // Q::none when empty
+    { q.trial_has_room() } -> std::same_as<bool>;            // it is under its share
+    { q.kept_has_room() } -> std::same_as<bool>;  // the trial is over it, and they are under theirs
+    { q.settle(x) } -> std::same_as<unsigned>;    // collects x's hits; x's turns
+    q.set_turns(x, n);
+    q.renew_oldest(queue);  // makes the oldest the newest
+    q.promote();            // the oldest on trial becomes the newest of those kept
+    q.pop_oldest(queue);
+    { q.estimate(x) } -> std::convertible_to<unsigned>;
+};
+
+/// Passes over at most so many entries, that no call takes long.
+inline constexpr unsigned most_passes = 64;
+
+/// The oldest of those kept that has no turn left, which is the oldest then.
+template <TrialQueues Q>
+typename Q::Place oldest_kept(Q& q) noexcept {
+    for (unsigned passes = most_passes;; --passes) {
+        const auto x = q.oldest(kept);
+        if (x == Q::none || passes == 0) return x;
+        const unsigned turns = q.settle(x);
+        if (turns == 0) return x;
+        q.set_turns(x, turns - 1);
+        q.renew_oldest(kept);
+    }
+}
+
+template <class Place>
+struct Victim {
+    Place place;
+    TrialQueue queue;
+};
+
+/// Takes out the victim: of the oldest on trial and the oldest kept the one that was asked for less
+/// often, or the latter while the trial is under its share. Needs an entry.
+template <TrialQueues Q>
+Victim<typename Q::Place> evict_loser(Q& q) noexcept {
+    for (unsigned passes = most_passes;;) {
+        const auto defender = oldest_kept(q);
+        const bool defended = defender != Q::none;
+        if (defended && q.trial_has_room()) {
+            q.pop_oldest(kept);
+            return {defender, kept};
+        }
+        const auto challenger = q.oldest(trial);
+        const unsigned turns = q.settle(challenger);
+        const unsigned theirs = defended ? q.estimate(defender) : 0;
+        const unsigned its = q.estimate(challenger);
+        if (q.kept_has_room() && passes > 0) {
+            // The share has shrunk: there is room for who is as good, at nobody's cost.
+            if (its >= theirs) {
+                --passes;
+                q.promote();
+                continue;
+            }
+            q.pop_oldest(trial);
+            return {challenger, trial};
+        }
+        // The defender must be worse by 2, or by 1 if it was hardly asked for at all: estimates
+        // that are too high by chance must not wear out what is kept.
+        if (defended && its > theirs + (theirs > 1 ? 1 : 0)) {
+            q.pop_oldest(kept);
+            q.promote();
+            return {defender, kept};
+        }
+        if (turns == 0 || passes == 0) {
+            q.pop_oldest(trial);
+            return {challenger, trial};
+        }
+        --passes;
+        q.set_turns(challenger, 0);
+        q.renew_oldest(trial);
+    }
+}
+
+}  // namespace drey::detail

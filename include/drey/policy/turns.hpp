@@ -1,0 +1,64 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "drey/detail/stable_column.hpp"
+#include "drey/types.hpp"
+
+namespace drey {
+
+/// Two counters a slot, 0 to 3 each, in one byte: the hits since somebody last looked, which come
+/// without a lock, and the turns that earlier ones have earned. For policies that mark
+/// (`OnHit::marks`) and want to know what is new.
+///
+/// Threads as with Marks: `touch` may come at any time, and every access is relaxed. A hit that
+/// comes while the turns are changed may undo that change; so who loops until they run out must
+/// bound the loop.
+class Turns {
+public:
+    static constexpr unsigned most = 3;
+
+    /// Makes room for every slot below `n`. May throw std::bad_alloc.
+    void grow(std::size_t n) { bytes_.grow(n); }
+
+    /// Starts the counters of a slot that enters the policy. Nobody can be touching it yet.
+    void start(Slot s) noexcept { bytes_.emplace(s, std::uint8_t{0}); }
+    void start_as(Slot to, Slot from) noexcept {
+        bytes_.emplace(to, bytes_[from].load(std::memory_order_relaxed));
+    }
+
+    /// Adds a hit. A saturated counter is only read, so that a hot entry's cache line stays shared
+    /// between the cores that hit it.
+    void touch(Slot s) noexcept {
+        auto& byte = bytes_[s];
+        const std::uint8_t now = byte.load(std::memory_order_relaxed);
+        if ((now & most) < most)
+            byte.store(static_cast<std::uint8_t>(now + 1), std::memory_order_relaxed);
+    }
+
+    unsigned hits(Slot s) const noexcept { return get(s) & most; }
+    unsigned turns(Slot s) const noexcept { return get(s) >> 2; }
+
+    /// Turns the hits into as many turns, and returns the hits.
+    unsigned settle(Slot s) noexcept {
+        const unsigned byte = get(s);
+        const unsigned hits = byte & most;
+        if (hits > 0) set_turns(s, std::min(most, (byte >> 2) + hits));
+        return hits;
+    }
+
+    /// Sets the turns, and the hits to 0.
+    void set_turns(Slot s, unsigned turns) noexcept {
+        bytes_[s].store(static_cast<std::uint8_t>(turns << 2), std::memory_order_relaxed);
+    }
+
+private:
+    unsigned get(Slot s) const noexcept { return bytes_[s].load(std::memory_order_relaxed); }
+
+    detail::StableColumn<std::atomic<std::uint8_t>> bytes_;
+};
+
+}  // namespace drey
