@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "drey/drey.hpp"
+#include "drey/policy/adaptive.hpp"
 #include "drey/policy/fifo.hpp"
 #include "drey/policy/lfu.hpp"
 #include "drey/policy/lru.hpp"
@@ -13,6 +14,7 @@
 #include "drey/policy/random.hpp"
 #include "drey/policy/s3_fifo.hpp"
 #include "drey/policy/sieve.hpp"
+#include "drey/policy/w_tiny_lfu.hpp"
 #include "drey/simulate.hpp"
 #include "trace.hpp"
 
@@ -119,6 +121,9 @@ inline constexpr std::array policies{
     detail::under_test<drey::Sieve>("SIEVE"),
     detail::s3_fifo<2>("S3-FIFO"),
     detail::s3_fifo<1>("S3-FIFO-t1"),
+    // Not those that the files of expected misses have, so not by their names.
+    detail::under_test<drey::Adaptive>("Adaptive"),
+    detail::under_test<drey::WTinyLfu>("drey-W-TinyLFU"),
 };
 
 inline const PolicyUnderTest* find_policy(std::string_view name) noexcept {

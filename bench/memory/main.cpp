@@ -110,6 +110,8 @@ constexpr Contender contenders[] = {
     {"random", nullptr, &measure<Cache<drey::Random>>},
     {"sieve", nullptr, &measure<Cache<drey::Sieve>>},
     {"s3-fifo", nullptr, &measure<Cache<drey::S3Fifo>>},
+    {"adaptive", nullptr, &measure<Cache<drey::Adaptive>>},
+    {"w-tinylfu", nullptr, &measure<Cache<drey::WTinyLfu>>},
 #if DREY_BENCH_ABSL
     {"absl map", nullptr, &measure<AbslMap<Numbers>, false>},
 #endif
