@@ -40,8 +40,8 @@ namespace drey {
 /// proposed by Waldspurger et al. ("Cache modeling and optimization using miniature simulations",
 /// USENIX ATC 2017), turns are those of generalised CLOCK.
 ///
-/// With weights, a challenger contends with one defender whatever they weigh, shares and memory of
-/// the ghost are weights, and miniatures count entries.
+/// With weights, the contest is about the requests that a unit of weight brings, shares and the
+/// memory of the ghost are weights, and miniatures count entries.
 ///
 /// Nobody who does not know the seed can choose keys that share counters, or the sample.
 ///
@@ -181,6 +181,7 @@ private:
         void renew_oldest(detail::TrialQueue q) noexcept { self.queues_.renew_oldest(q); }
         void promote() noexcept { self.promote(); }
         void pop_oldest(detail::TrialQueue q) noexcept { self.leave(q); }
+        Weight weight(Slot s) const noexcept { return self.weight(s); }
         unsigned estimate(Slot s) const noexcept { return self.sketch_.estimate(name(s)); }
 
         std::uint32_t name(Slot s) const noexcept { return self.samples_.name(hash_of(s)); }

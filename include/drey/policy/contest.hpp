@@ -22,6 +22,7 @@ concept TrialQueues = requires(Q q, typename Q::Place x, TrialQueue queue, unsig
     q.promote();            // the oldest on trial becomes the newest of those kept
     q.pop_oldest(queue);
     { q.estimate(x) } -> std::convertible_to<unsigned>;
+    { q.weight(x) } -> std::convertible_to<Weight>;
 };
 
 /// Passes over at most so many entries, that no call takes long.
@@ -59,8 +60,10 @@ Victim<typename Q::Place> evict_loser(Q& q) noexcept {
         }
         const auto challenger = q.oldest(trial);
         const unsigned turns = q.settle(challenger);
-        const unsigned theirs = defended ? q.estimate(defender) : 0;
-        const unsigned its = q.estimate(challenger);
+        // Requests that a unit of weight brings: each estimate by the other's weight.
+        const unsigned asked_for = defended ? q.estimate(defender) : 0;
+        const Weight theirs = asked_for * q.weight(challenger);
+        const Weight its = defended ? q.estimate(challenger) * q.weight(defender) : 0;
         if (q.kept_has_room() && passes > 0) {
             // The share has shrunk: there is room for who is as good, at nobody's cost.
             if (its >= theirs) {
@@ -73,7 +76,7 @@ Victim<typename Q::Place> evict_loser(Q& q) noexcept {
         }
         // The defender must be worse by 2, or by 1 if it was hardly asked for at all: estimates
         // that are too high by chance must not wear out what is kept.
-        if (defended && its > theirs + (theirs > 1 ? 1 : 0)) {
+        if (defended && its > theirs + (asked_for > 1 ? q.weight(challenger) : 0)) {
             q.pop_oldest(kept);
             q.promote();
             return {defender, kept};

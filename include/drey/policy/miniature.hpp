@@ -109,6 +109,7 @@ private:
             mini.push(detail::kept, x);
         }
         void pop_oldest(detail::TrialQueue q) noexcept { mini.pop(q); }
+        static unsigned weight(Place) noexcept { return 1; }
         unsigned estimate(Place x) const noexcept { return sketch.estimate(mini.names_[x]); }
     };
 
