@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "drey/advise/sampled_misses.hpp"
+#include "drey/policy/adaptive.hpp"
 #include "drey/policy/fifo.hpp"
 #include "drey/policy/lfu.hpp"
 #include "drey/policy/lru.hpp"
@@ -22,6 +23,7 @@
 #include "drey/policy/random.hpp"
 #include "drey/policy/s3_fifo.hpp"
 #include "drey/policy/sieve.hpp"
+#include "drey/policy/w_tiny_lfu.hpp"
 #include "drey/simulate.hpp"
 #include "key_sample.hpp"
 
@@ -113,10 +115,15 @@ struct CurvePolicy {
 
 /// To have another policy drawn, add its line.
 inline constexpr std::array curve_policies{
-    CurvePolicy{"FIFO", &curve_of<drey::Fifo>},      CurvePolicy{"LRU", &curve_of<drey::Lru>},
-    CurvePolicy{"MRU", &curve_of<drey::Mru>},        CurvePolicy{"LFU", &curve_of<drey::Lfu>},
-    CurvePolicy{"Random", &curve_of<drey::Random>},  CurvePolicy{"SIEVE", &curve_of<drey::Sieve>},
+    CurvePolicy{"FIFO", &curve_of<drey::Fifo>},
+    CurvePolicy{"LRU", &curve_of<drey::Lru>},
+    CurvePolicy{"MRU", &curve_of<drey::Mru>},
+    CurvePolicy{"LFU", &curve_of<drey::Lfu>},
+    CurvePolicy{"Random", &curve_of<drey::Random>},
+    CurvePolicy{"SIEVE", &curve_of<drey::Sieve>},
     CurvePolicy{"S3-FIFO", &curve_of<drey::S3Fifo>},
+    CurvePolicy{"W-TinyLFU", &curve_of<drey::WTinyLfu>},
+    CurvePolicy{"Adaptive", &curve_of<drey::Adaptive>},
 };
 
 /// The curves of these policies, several at a time.

@@ -191,7 +191,9 @@ TEST_CASE("a cache that is asked for no advice allocates nothing for it", "[allo
 }
 
 #ifdef __GLIBC__
-TEST_CASE("advice takes no more memory than it may", "[allocations]") {
+TEMPLATE_TEST_CASE("advice takes no more memory than it may", "[allocations]",
+                   drey::Local<drey::Sieve>, drey::Local<drey::Adaptive>,
+                   drey::Local<drey::WTinyLfu>) {
     constexpr std::size_t memory = std::size_t{100} << 10;
     const auto used_with = [](drey::Advise advise) {
         const auto in_use = [] {  // nothing if a sanitizer allocates
@@ -199,7 +201,7 @@ TEST_CASE("advice takes no more memory than it may", "[allocations]") {
             return info.uordblks + info.hblkhd;
         };
         const auto before = in_use();
-        drey::Cache<std::uint64_t, std::uint64_t, drey::Local<drey::Sieve>> cache{
+        drey::Cache<std::uint64_t, std::uint64_t, TestType> cache{
             {.capacity = 20'000, .advise = advise, .advise_memory = memory}};
         for (std::uint64_t key = 0; key < 200'000; ++key)
             if (!cache.get(key % 70'000)) cache.put(key % 70'000, key);

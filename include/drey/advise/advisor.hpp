@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "drey/advise/advice.hpp"
-#include "drey/advise/miniature.hpp"
+#include "drey/advise/miniature_cache.hpp"
 #include "drey/advise/rivals.hpp"
 #include "drey/advise/sample_lane.hpp"
 #include "drey/advise/sampled_misses.hpp"
@@ -70,10 +70,7 @@ public:
     /// cache's own first.
     template <class Policies>
     void start(const AdvisedCache& cache, Policies&& policies) {
-        std::size_t count = 0;
-        policies([&]<class P>(const char*) { ++count; });
-        const std::size_t most = most_entries(cache.memory, count);
-        miniatures_.reserve(count * factors.size());
+        const std::size_t most = most_entries(cache.memory, policies);
         policies([&]<class P>(const char* name) {
             const bool is_own = miniatures_.size() < factors.size();
             for (const double factor : factors) {
@@ -81,7 +78,7 @@ public:
                 if (is_own && factor == 1) own_ = miniatures_.size();
                 miniatures_.push_back(
                     {name, is_own, factor, full,
-                     std::make_unique<MiniatureOf<P>>(full, is_own ? 2 * most : most)});
+                     std::make_unique<MiniatureCacheOf<P>>(full, is_own ? 2 * most : most)});
             }
         });
         begin_counting();
@@ -182,7 +179,7 @@ private:
         bool is_own;
         double factor;
         double capacity;
-        std::unique_ptr<Miniature> simulation;
+        std::unique_ptr<MiniatureCache> simulation;
         SampledMisses misses = {};
         // Of keys that both this one and the cache as it is sampled: its misses, and that one's.
         SampledMisses paired = {}, own_paired = {};
@@ -216,14 +213,17 @@ private:
 
     /// How many entries a miniature may hold if all may take so many bytes, those of the cache's
     /// own policy twice as many: each takes 8 for the hash, 12 of the table, and what the policy
-    /// takes for it and for what it remembers of those that left. A number at which the
-    /// simulation's table is full.
-    std::size_t most_entries(std::size_t memory, std::size_t policies) const noexcept {
-        constexpr std::size_t of_entry = 32, of_policy_itself = 512;
-        const std::size_t fixed = sizeof(Advisor) + lanes_.size() * sizeof(SampleLane) +
-                                  policies * factors.size() * (sizeof(Mini) + of_policy_itself);
-        const std::size_t most =
-            (memory - std::min(memory, fixed)) / ((policies + 1) * factors.size() * of_entry);
+    /// takes. A number at which the simulation's table is full.
+    template <class Policies>
+    std::size_t most_entries(std::size_t memory, Policies& policies) const {
+        std::size_t fixed = sizeof(Advisor) + lanes_.size() * sizeof(SampleLane);
+        std::size_t of_entries = 0;
+        policies([&]<class P>(const char*) {
+            const std::size_t entries = of_entries == 0 ? 2 : 1;
+            fixed += factors.size() * (sizeof(Mini) + detail::simulated_bytes<P>.itself);
+            of_entries += factors.size() * entries * (20 + detail::simulated_bytes<P>.an_entry);
+        });
+        const std::size_t most = (memory - std::min(memory, fixed)) / of_entries;
         std::size_t cells = 16;
         while (2 * cells / 3 * 2 <= most) cells *= 2;
         return cells / 3 * 2;
@@ -252,7 +252,7 @@ private:
                 if (!counting_) continue;
                 count(missed, *mini.simulation, mini.misses);
                 const bool is_rarer = mini.simulation->below() < own.simulation->below();
-                const Miniature& both = is_rarer ? *mini.simulation : *own.simulation;
+                const MiniatureCache& both = is_rarer ? *mini.simulation : *own.simulation;
                 count(missed, both, mini.paired);
                 count(own_missed, both, mini.own_paired);
             }
@@ -263,7 +263,7 @@ private:
         if (!resting_.load(std::memory_order_relaxed)) watch();
     }
 
-    static void count(std::span<const std::uint64_t> missed, const Miniature& sample,
+    static void count(std::span<const std::uint64_t> missed, const MiniatureCache& sample,
                       SampledMisses& misses) noexcept {
         for (const std::uint64_t word : missed)
             if (word < sample.below()) misses.add(word, 1 / sample.rate());

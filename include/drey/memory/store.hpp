@@ -436,26 +436,28 @@ private:
             const auto found = shard.look(guard, key, h);
             const Reading reading = shard.reading(found, expiry_.clock());
             if (reading.state == Found::hit) {
-                if (counts == Counts::yes) counters_.hit(guard.lane());
+                if (counts == Counts::yes) {
+                    counters_.hit(guard.lane());
+                    advise_of_hit(guard, h);
+                }
                 shard.touch(found.slot, h);
-                advise_of_hit(guard, h);
                 std::invoke(use, found.item->value.get(), reading);
                 return Found::hit;
             }
             if (asks == Asks::for_all && reading.state == Found::absent) {
-                if (counts == Counts::yes) counters_.absent_hit(guard.lane());
+                if (counts == Counts::yes) {
+                    counters_.absent_hit(guard.lane());
+                    advise_of_hit(guard, h);
+                }
                 shard.touch(found.slot, h);
-                advise_of_hit(guard, h);
                 return Found::absent;
             }
-<<<<<<< HEAD
-            if (counts == Counts::yes) counters_.miss(guard.lane());
-=======
-            counters_.miss(guard.lane());
-            if (advisor_) [[unlikely]]
-                advisor_->missed(guard.lane(), h,
-                                 found.item ? Sampled::found_stale : Sampled::looked_up);
->>>>>>> ca61bea (The advisor: a running cache predicts what another capacity or policy would hit)
+            if (counts == Counts::yes) {
+                counters_.miss(guard.lane());
+                if (advisor_) [[unlikely]]
+                    advisor_->missed(guard.lane(), h,
+                                     found.item ? Sampled::found_stale : Sampled::looked_up);
+            }
             if (asks == Asks::for_all && reading.state == Found::stale) {
                 shard.touch(found.slot, h);  // it is of use, though a load would be of more
                 std::invoke(use, found.item->value.get(), reading);

@@ -37,9 +37,9 @@ struct Sampled {
 /// It begins with all keys, and leaves out an eighth of them whenever it would hold more than
 /// `most` (as SHARDS with a fixed size does): memory is bounded, and what is small, or has few
 /// keys, is exact.
-class Miniature {
+class MiniatureCache {
 public:
-    virtual ~Miniature() = default;
+    virtual ~MiniatureCache() = default;
 
     /// Goes through what happened, in order. Returns what of it was sampled and missed, in `room`,
     /// which is as long as `sampled`. Throws std::bad_alloc.
@@ -61,9 +61,9 @@ protected:
 };
 
 template <EvictionPolicy P>
-class MiniatureOf final : public Miniature {
+class MiniatureCacheOf final : public MiniatureCache {
 public:
-    MiniatureOf(double capacity, std::size_t most)
+    MiniatureCacheOf(double capacity, std::size_t most)
         : full_(capacity), most_(most), simulation_({.capacity = scaled()}) {}
 
     std::span<const std::uint64_t> run(std::span<const std::uint64_t> sampled,
