@@ -276,6 +276,24 @@ TEST_CASE("async: a soft timeout serves the stale value, unless the key was inva
     CHECK(one.cache->get(the_key) == 2);
 }
 
+TEST_CASE("async: who went on to another load is not answered by the end of the one before",
+          "[concurrent]") {
+    Async one(stale());
+    one.be_stale();
+    one.cache->async_get_or_load(the_key, one.perhaps(), {.soft_timeout = 1s, .hard_timeout = 5s})
+        .then(one.ended.take_optional());
+    one.during = [&] {
+        one.cache->erase(the_key);
+        one.row = 3;
+        one.clock.advance(1s);
+        while (one.background.size() < 1) std::this_thread::yield();
+    };
+    one.background.run();
+    CHECK(one.ended.all == Texts{"3"});
+    CHECK(one.loads == 2);
+    CHECK(one.cache->get(the_key) == 3);
+}
+
 TEST_CASE("async: threads of the cache's own load, and run what follows", "[concurrent]") {
     drey::Cache<int, int, drey::Lru> cache({.capacity = 1000});
     constexpr int keys = 200, askers = 4;

@@ -103,7 +103,8 @@ public:
     }
 
     void landed() noexcept override {
-        auto [boarding, stale, tags_hold] = now();
+        auto [boarding, stale, tags_hold] = now(nullptr);
+        if (!boarding.flight) return;
         Flight& flight = *boarding.flight;
         if (flight.error) {
             if (stale && plan_.serves_on_error() && !flight.was_abandoned &&
@@ -130,9 +131,16 @@ private:
         std::optional<V> stale;
         TagTime tags_hold;
     };
-    Now now() {
+    /// What the call waits for, which it is to wait for no more: this flight, or one that has
+    /// ended. No flight if that is another, as when an alarm went off and the call went on to the
+    /// next: then the end of the one before is no news, and goes on nowhere a second time.
+    Now now(const Flight* flight) {
         const std::lock_guard lock(mutex_);
-        return {boarding_, stale_, tags_hold_};
+        const Flight* const current = boarding_.flight.get();
+        if (current == nullptr) return {};
+        if (flight == nullptr ? !current->ended.load(std::memory_order_acquire) : current != flight)
+            return {};
+        return {std::exchange(boarding_, {}), std::exchange(stale_, std::nullopt), tags_hold_};
     }
 
     bool still_stands(TagTime tags_hold, std::optional<V>& stale) noexcept {
@@ -154,8 +162,8 @@ private:
 
     /// On the thread of the alarms, at any time.
     void time_is_over(Flight& flight) noexcept {
-        auto [boarding, stale, tags_hold] = now();
-        if (boarding.flight.get() != &flight || promise_->is_done()) return;
+        auto [boarding, stale, tags_hold] = now(&flight);
+        if (!boarding.flight || promise_->is_done()) return;
         // What was invalidated is not served: what remains is a miss, with more patience.
         if (stale &&
             (context_.control.flights().is_doomed(flight) || !still_stands(tags_hold, stale)))
