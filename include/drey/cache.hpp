@@ -372,8 +372,9 @@ public:
 
     /// Writes all entries that have not expired to `out`, a binary stream: keys and values as
     /// `Codec` encodes them (keys as Raw does if it is a codec of the values alone), how long they
-    /// have left, also stale values and absences, and in which order the policy holds them. Returns
-    /// how many. Flushes. Other calls go on: what they write meanwhile may be in it or not.
+    /// have left, also stale values and absences, their tags, and in which order the policy holds
+    /// them. Returns how many. Flushes. Other calls go on: what they write meanwhile may be in it
+    /// or not.
     ///
     /// Throws SnapshotError if the stream fails, and what the codec throws; what was written until
     /// then is refused by `restore`. So write to a new file, and rename it when this has returned.

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "drey/clock.hpp"
 
@@ -13,6 +15,7 @@ struct Kept {
     std::int64_t stale_left = 0;            ///< how long it may be used after that
     std::int64_t load_cost = 0;             ///< how long it took to load; 0: unknown
     std::uint8_t hits = 0;                  ///< what the policy is to be told after the insertion
+    std::vector<std::string> tags = {};     ///< by which it is invalidated
 
     bool operator==(const Kept&) const = default;
 };

@@ -246,6 +246,31 @@ TEST_CASE_METHOD(Fixture, "stale values and absences come back as such") {
     CHECK(other().find("fresh").is_stale());
 }
 
+TEST_CASE_METHOD(Fixture, "what comes back has its tags, and is invalidated by them") {
+    cache.put("both", "1", {.tags = {"user:1", "user:2"}});
+    cache.put("one", "2", {.ttl = 100s, .stale_for = 10s, .tags = {"user:1", ""}});
+    cache.put("none", "3");
+    cache.get_or_load("absent", [] { return std::optional<std::string>(); },
+                      {.negative_ttl = 10s, .tags = {"user:2"}});
+    CHECK(restore(file()) == 4);
+    other().invalidate_tag("user:2");
+    CHECK(other().find("both").is_miss());
+    CHECK(other().find("absent").is_miss());
+    CHECK(other().get("one") == "2");
+    other().invalidate_tag("");
+    CHECK(other().find("one").is_miss());
+    CHECK(other().get("none") == "3");
+}
+
+TEST_CASE_METHOD(Fixture, "what was invalidated by its tag before a snapshot is not in it") {
+    cache.put("key", "1", {.tags = {"user:1"}});
+    cache.put("other", "2", {.tags = {"user:2"}});
+    cache.invalidate_tag("user:1");
+    CHECK(restore(file()) == 1);
+    CHECK(other().find("key").is_miss());
+    CHECK(other().get("other") == "2");
+}
+
 TEST_CASE_METHOD(Fixture, "what the cache knows already is newer than the snapshot") {
     for (const char* key : {"value", "stale", "absent", "expired", "missing"})
         cache.put(key, "old");
@@ -287,7 +312,7 @@ TEST_CASE_METHOD(Fixture, "restored entries are weighed, and make room as puts d
 }
 
 TEST_CASE_METHOD(Fixture, "the file is as its format says, byte by byte") {
-    cache.put("key", "value", {.ttl = 2ns, .stale_for = 3ns});
+    cache.put("key", "value", {.ttl = 2ns, .stale_for = 3ns, .tags = {"tag"}});
     put_absent(cache, "no", 5ns);
     std::string expected = "dreysnap";
     const auto number = [&](std::uint64_t value, int size) {
@@ -308,12 +333,14 @@ TEST_CASE_METHOD(Fixture, "the file is as its format says, byte by byte") {
     checksum();
     expected += "v";
     expected += '\0';  // no hits
-    for (const std::uint64_t field : {2u, 3u, 0u, 3u, 5u}) number(field, 8);
+    for (const std::uint64_t field : {2u, 3u, 0u, 3u, 5u, 11u}) number(field, 8);
     expected += "keyvalue";
+    number(3, 8);
+    expected += "tag";
     checksum();
     expected += "a";
     expected += '\0';
-    for (const std::uint64_t field : {5u, 0u, 0u, 2u, 0u}) number(field, 8);
+    for (const std::uint64_t field : {5u, 0u, 0u, 2u, 0u, 0u}) number(field, 8);
     expected += "no";
     checksum();
     expected += "e";
@@ -345,7 +372,7 @@ TEST_CASE_METHOD(Fixture, "entries that are missing, twice or in another order a
     cache.put("1", "one");
     cache.put("2", "two");
     const std::string whole = file();
-    const std::size_t header = 28, entry = 42 + 4 + 4;
+    const std::size_t header = 28, entry = 50 + 4 + 4;
     const std::string begin = whole.substr(0, header), one = whole.substr(header, entry),
                       two = whole.substr(header + entry, entry),
                       end = whole.substr(header + 2 * entry);
@@ -395,12 +422,25 @@ TEST_CASE_METHOD(Fixture, "fields that nobody writes are refused though their ch
     CHECK(fault(made(false, {.stale_left = -1}, "v")) == SnapshotFault::corrupt);
     CHECK(fault(made(false, {.load_cost = INT64_MIN}, "v")) == SnapshotFault::corrupt);
     CHECK(fault(made(true, {}, "an absence with a value")) == SnapshotFault::corrupt);
+
+    // Tags whose lengths do not add up to what they say together.
+    for (const std::size_t length_at : {28u + 42, 28u + 50 + 4}) {
+        std::ostringstream out;
+        drey::detail::SnapshotWriter writer(out, {.value_codec = 1, .key_codec = 1, .schema = 7});
+        writer.add(false, {.tags = {"tag"}}, "key", "v");
+        std::string bytes = out.str();
+        bytes[length_at] ^= 1;
+        if (length_at == 28u + 42) bytes.erase(bytes.size() - 5, 1);
+        std::string checked = bytes.substr(0, 24) + bytes.substr(28, bytes.size() - 32);
+        drey::detail::store_little(&bytes[bytes.size() - 4], drey::crc32c(checked));
+        CHECK(fault(bytes) == SnapshotFault::corrupt);
+    }
 }
 
 TEST_CASE_METHOD(Fixture, "a length that lies costs no memory") {
     cache.put("key", "value");
     const std::string whole = file();
-    for (const std::size_t length_at : {28u + 26, 28u + 34})
+    for (const std::size_t length_at : {28u + 26, 28u + 34, 28u + 42})
         for (const int size : {8, 7, 5}) {
             std::string lies = whole;
             for (int i = 0; i < size; ++i) lies[length_at + static_cast<std::size_t>(i)] = '\xff';

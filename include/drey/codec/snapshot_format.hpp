@@ -9,6 +9,7 @@
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "drey/codec/checksum.hpp"
 #include "drey/codec/little_endian.hpp"
@@ -36,7 +37,9 @@
 ///     18..25   how long its load took; 0: unknown, or an absence
 ///     26..33   length of the key
 ///     34..41   length of the value; 0 of an absence
-///     42..     key and value, as the codecs wrote them, and a checksum of 4 bytes
+///     42..49   length of the tags
+///     50..     key and value, as the codecs wrote them, of each tag its length in 8 bytes and its
+///              name, and a checksum of 4 bytes
 ///
 ///     end
 ///     0        'e'
@@ -64,7 +67,7 @@ namespace snapshot_format {
 inline constexpr std::string_view magic = "dreysnap";
 inline constexpr char version = 1;
 inline constexpr char value = 'v', absence = 'a', end = 'e';
-inline constexpr std::size_t checksum_size = 4;
+inline constexpr std::size_t checksum_size = 4, tag_length_size = 8;
 
 namespace header_at {
 inline constexpr std::size_t version = 8, value_codec = 9, key_codec = 10, schema = 12,
@@ -72,7 +75,7 @@ inline constexpr std::size_t version = 8, value_codec = 9, key_codec = 10, schem
 }
 namespace entry_at {
 inline constexpr std::size_t hits = 1, fresh_left = 2, stale_left = 10, load_cost = 18,
-                             key_size = 26, value_size = 34, size = 42;
+                             key_size = 26, value_size = 34, tags_size = 42, size = 50;
 }
 namespace end_at {
 inline constexpr std::size_t count = 1, size = 9;
@@ -105,9 +108,19 @@ public:
         store_little(&bytes[at::load_cost], static_cast<std::uint64_t>(kept.load_cost));
         store_little(&bytes[at::key_size], std::uint64_t{key.size()});
         store_little(&bytes[at::value_size], std::uint64_t{value.size()});
+        std::uint64_t tags_size = 0;
+        for (const std::string& tag : kept.tags)
+            tags_size += snapshot_format::tag_length_size + tag.size();
+        store_little(&bytes[at::tags_size], tags_size);
         write({bytes.data(), bytes.size()});
         write(key);
         write(value);
+        for (const std::string& tag : kept.tags) {
+            std::array<char, snapshot_format::tag_length_size> length{};
+            store_little(length.data(), std::uint64_t{tag.size()});
+            write({length.data(), length.size()});
+            write(tag);
+        }
         write_checksum();
         ++count_;
     }
@@ -197,12 +210,14 @@ public:
         crc_ = crc32c({bytes.data(), bytes.size()}, crc_);
         read_text(key_, load_little<std::uint64_t>(&bytes[at::key_size]));
         read_text(value_, load_little<std::uint64_t>(&bytes[at::value_size]));
+        read_text(tags_, load_little<std::uint64_t>(&bytes[at::tags_size]));
         check();
         is_absence_ = bytes[0] == snapshot_format::absence;
         kept_ = {.fresh_left = time(&bytes[at::fresh_left]),
                  .stale_left = time(&bytes[at::stale_left]),
                  .load_cost = time(&bytes[at::load_cost]),
-                 .hits = static_cast<std::uint8_t>(bytes[at::hits])};
+                 .hits = static_cast<std::uint8_t>(bytes[at::hits]),
+                 .tags = tags()};
         if (is_absence_ && (kept_.stale_left != 0 || kept_.load_cost != 0 || !value_.empty()))
             throw SnapshotError(SnapshotFault::corrupt);
         ++count_;
@@ -232,6 +247,20 @@ private:
         const auto nanoseconds = static_cast<std::int64_t>(load_little<std::uint64_t>(from));
         if (nanoseconds < 0) throw SnapshotError(SnapshotFault::corrupt);
         return nanoseconds;
+    }
+
+    std::vector<std::string> tags() const {
+        std::vector<std::string> tags;
+        for (std::string_view left = tags_; !left.empty();) {
+            if (left.size() < snapshot_format::tag_length_size)
+                throw SnapshotError(SnapshotFault::corrupt);
+            const auto length = load_little<std::uint64_t>(left.data());
+            left.remove_prefix(snapshot_format::tag_length_size);
+            if (left.size() < length) throw SnapshotError(SnapshotFault::corrupt);
+            tags.emplace_back(left.substr(0, static_cast<std::size_t>(length)));
+            left.remove_prefix(static_cast<std::size_t>(length));
+        }
+        return tags;
     }
 
     void check() {
@@ -274,7 +303,7 @@ private:
     std::int64_t unix_time_ = 0;
     bool is_absence_ = false;
     Kept kept_;
-    std::string key_, value_;
+    std::string key_, value_, tags_;
 };
 
 }  // namespace drey::detail

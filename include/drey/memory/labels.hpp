@@ -76,6 +76,14 @@ public:
 
         std::size_t size() const noexcept { return labels_.size(); }
 
+        /// Their texts, which stay as they are as long as the set is there.
+        std::vector<std::string> texts() const {
+            std::vector<std::string> texts;
+            texts.reserve(labels_.size());
+            for (const auto* label : labels_) texts.push_back(label->first);
+            return texts;
+        }
+
     private:
         friend class Labels;
         Set(Labels& all, TagTime obtained_at) : all_(all), obtained_at_(obtained_at) {}

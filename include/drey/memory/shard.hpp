@@ -364,6 +364,10 @@ public:
         const Note note = state_.notes.at(found.slot);
         const Deadline fresh_until = std::min(deadline, note.fresh_until);
         Kept kept{.load_cost = note.load_cost};
+        if (const Labels::Set* labels = state_.labels.of(found.slot)) {
+            if (labels->is_dropped()) return std::nullopt;
+            kept.tags = labels->texts();
+        }
         if (fresh_until == no_deadline) return kept;
         const std::int64_t now = clock.now();
         if (deadline <= now) return std::nullopt;

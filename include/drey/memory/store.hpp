@@ -353,7 +353,7 @@ public:
 
     /// Stores what was kept of a value, or of the news that there is no such row, unless anything
     /// is known of the key that has not expired; whether it did. Loads in flight go on, and will
-    /// overwrite it: what they bring is newer.
+    /// overwrite it: what they bring is newer. To its tags it is as old as this call.
     bool restore(K&& key, std::optional<V>&& value, const Kept& kept) {
         const Hash h = hash(std::as_const(key));
         const LoadTicket ticket(*this, h);  // an erase from now on wins
@@ -364,6 +364,7 @@ public:
         const Seen<V> seen{found.slot};
         WriteRequest<V> request{.hash = h,
                                 .is_absence = !value,
+                                .obtained_at = ticket.taken_at(),
                                 .condition = WriteIf::unchanged,
                                 .seen = &seen,
                                 .ticket = &ticket.ticket()};
@@ -372,7 +373,8 @@ public:
         const Terms terms{.ttl = std::chrono::nanoseconds(kept.fresh_left),
                           .jitter = 0.0,
                           .stale_for = std::chrono::nanoseconds(kept.stale_left),
-                          .load_cost = std::chrono::nanoseconds(kept.load_cost)};
+                          .load_cost = std::chrono::nanoseconds(kept.load_cost),
+                          .tags = kept.tags};
         if (write(item, request, terms) != Written::yes) return false;
         if (kept.hits == 0) return true;
         const auto mine = shard.look_again({h, no_slot, 0}, guard);
