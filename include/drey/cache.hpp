@@ -390,8 +390,9 @@ public:
 
     /// Stores what `snapshot` wrote, up to the end of the stream. Returns how many entries that
     /// stored. An entry of the cache that has not expired stays, stale values and absences too: it
-    /// is newer than the file. So are what is being loaded, and what is erased from now on; but
-    /// what was erased since the snapshot comes back.
+    /// is newer than the file. So are what is being loaded, and what is written, erased or
+    /// invalidated from now on, whose older value is not stored; but what was erased since the
+    /// snapshot comes back.
     ///
     /// Entries have the time left that they had when the snapshot was made, whatever this cache's
     /// own TTL; see `.count_time_between`. A cache of the same capacity and policy with one shard

@@ -56,14 +56,17 @@ struct StrictCodec {
     }
 };
 
-/// Does something while a snapshot is being taken.
+/// Does something while a snapshot is being taken, or restored.
 struct MeddlingCodec {
     static inline std::function<void()> meddle{};
     static void encode(const std::string& text, std::string& out) {
         out += text;
         if (meddle) std::exchange(meddle, nullptr)();
     }
-    static std::optional<std::string> decode(std::string_view bytes) { return std::string(bytes); }
+    static std::optional<std::string> decode(std::string_view bytes) {
+        if (meddle) std::exchange(meddle, nullptr)();
+        return std::string(bytes);
+    }
 };
 
 struct Fixture {
@@ -296,6 +299,34 @@ TEST_CASE_METHOD(Fixture, "a load in flight is newer than the snapshot") {
     });
     CHECK(got == "loaded");
     CHECK(other().get("key") == "loaded");
+}
+
+TEST_CASE_METHOD(Fixture,
+                 "what is written or removed during a restore is newer than the snapshot") {
+    for (const char* key : {"erased", "gone", "left", "taken"}) cache.put(key, "old");
+    cache.put("tagged", "old", {.tags = {"tag"}});
+    std::stringstream file;
+    cache.snapshot<MeddlingCodec>(file, options);
+    bool clears = false;
+    MeddlingCodec::meddle = [&] {
+        other().erase("erased");
+        other().put("gone", "new", {.ttl = 0s});
+        other().take("taken");
+        other().invalidate_tag("tag");
+        if (clears) other().clear();
+    };
+    SECTION("one key after another") {
+        CHECK(other().restore<MeddlingCodec>(file, options) == 1);
+        CHECK(other().get("left") == "old");
+        for (const char* key : {"erased", "gone", "taken", "tagged"})
+            CHECK(other().find(key).is_miss());
+    }
+    SECTION("all at once") {
+        clears = true;
+        CHECK(other().restore<MeddlingCodec>(file, options) == 0);
+        CHECK(other().empty());
+    }
+    CHECK(restore(this->file()) == (clears ? 5 : 4));  // another one is not concerned
 }
 
 TEST_CASE_METHOD(Fixture, "restored entries are weighed, and make room as puts do") {

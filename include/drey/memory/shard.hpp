@@ -260,6 +260,26 @@ public:
         gate_.open();
     }
 
+    /// The same of a watch.
+    void begin_watch(Watch& watch) noexcept {
+        gate_.shut();
+        const Lock lock(mutex_);
+        state_.tickets.add(watch);
+    }
+
+    void end_watch(Watch& watch) noexcept {
+        {
+            const Lock lock(mutex_);
+            state_.tickets.remove(watch);
+        }
+        gate_.open();
+    }
+
+    bool has_seen(const Watch& watch, Hash h) const noexcept {
+        const Lock lock(mutex_);
+        return watch.has_seen(h);
+    }
+
     /// Dooms the loads of all keys of this shard.
     void doom_all() noexcept {
         const Lock lock(mutex_);

@@ -207,7 +207,10 @@ protected:
 
     Budget budget() const noexcept { return {ledger_.fair_share(), context_.weighed}; }
 
-    Part& shard_of(Hash h) noexcept { return shards_[static_cast<std::size_t>(h) & shard_mask_]; }
+    std::size_t shard_number(Hash h) const noexcept {
+        return static_cast<std::size_t>(h) & shard_mask_;
+    }
+    Part& shard_of(Hash h) noexcept { return shards_[shard_number(h)]; }
 
     Written write(Item& item, WriteRequest<V>& request, const Terms& terms) {
         const auto times = expiry_.times(terms, request.hash);

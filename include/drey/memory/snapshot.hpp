@@ -68,6 +68,7 @@ std::size_t restore_snapshot(Store& store, std::istream& in, const SnapshotOptio
         std::optional<V> value;
         Kept kept;
     };
+    const typename Store::Restoring since(store);
     SnapshotReader reader(in, {.value_codec = codec_id<Codec>,
                                .key_codec = codec_id<KeyCodec>,
                                .schema = options.schema});
@@ -85,7 +86,8 @@ std::size_t restore_snapshot(Store& store, std::istream& in, const SnapshotOptio
     }
     std::size_t restored = 0;
     for (Read& entry : entries)
-        if (store.restore(std::move(entry.key), std::move(entry.value), entry.kept)) ++restored;
+        if (store.restore(std::move(entry.key), std::move(entry.value), entry.kept, since))
+            ++restored;
     return restored;
 }
 

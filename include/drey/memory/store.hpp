@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "drey/detail/fixed_array.hpp"
 #include "drey/detail/tickets.hpp"
 #include "drey/kept.hpp"
 #include "drey/lookup.hpp"
@@ -40,6 +41,7 @@ class Store : public Shards<K, V, Policy, Hasher, Equal, Sync> {
     using Base::notify;
     using Base::options_;
     using Base::readers_;
+    using Base::shard_number;
     using Base::shard_of;
     using Base::shards_;
     using Base::watch_below_;
@@ -351,12 +353,28 @@ public:
             }
     }
 
+    /// One `restore` of many entries, from its beginning, of a cache that others use meanwhile:
+    /// what they write and remove from then on is newer than any of them.
+    class Restoring {
+    public:
+        explicit Restoring(Store& store)
+            : tags_hold_(store.tag_time()), watches_(store.shards_.size(), [&](std::size_t i) {
+                  return WatchOf<Part>(store.shards_[i]);
+              }) {}
+
+    private:
+        friend class Store;
+        const TagTime tags_hold_;
+        detail::FixedArray<WatchOf<Part>> watches_;
+    };
+
     /// Stores what was kept of a value, or of the news that there is no such row, unless anything
     /// is known of the key that has not expired; whether it did. Loads in flight go on, and will
-    /// overwrite it: what they bring is newer. To its tags it is as old as this call.
-    bool restore(K&& key, std::optional<V>&& value, const Kept& kept) {
+    /// overwrite it: what they bring is newer.
+    bool restore(K&& key, std::optional<V>&& value, const Kept& kept, const Restoring& since) {
         const Hash h = hash(std::as_const(key));
-        const LoadTicket ticket(*this, h);  // an erase from now on wins
+        const LoadTicket ticket(*this, h);  // an erase from now on wins, as one before does
+        if (since.watches_[shard_number(h)].has_seen(h)) return false;
         Part& shard = shard_of(h);
         Guard guard(readers_);
         const auto found = shard.look(guard, std::as_const(key), h);
@@ -364,7 +382,7 @@ public:
         const Seen<V> seen{found.slot};
         WriteRequest<V> request{.hash = h,
                                 .is_absence = !value,
-                                .obtained_at = ticket.taken_at(),
+                                .obtained_at = since.tags_hold_,
                                 .condition = WriteIf::unchanged,
                                 .seen = &seen,
                                 .ticket = &ticket.ticket()};
