@@ -229,6 +229,35 @@ TEST_CASE("async: a cache that is destroyed abandons what has not begun") {
     CHECK(one.loads == 0);
 }
 
+TEST_CASE("async: nor is there a load after those that a destroyed cache waits for",
+          "[concurrent]") {
+    Async one;
+    one.row.reset();
+    std::latch begun(1), going(1);
+    one.during = [&] {
+        begun.count_down();
+        going.wait();
+    };
+    one.cache->async_get_or_load(the_key, one.perhaps()).then(one.ended.take_optional());
+    one.ask();  // does not put up with that there is no row
+    one.cache->async_get_or_load("other", one.surely()).then(one.ended.take());
+    support::in_threads(2, [&](std::size_t thread) {
+        if (thread == 0) {
+            one.background.run();
+        } else {
+            begun.wait();
+            // When "other" is told that it is abandoned, the load goes on.
+            one.background.after_taking = [&] {
+                one.background.after_taking = nullptr;
+                going.count_down();
+            };
+            one.cache.reset();
+        }
+    });
+    CHECK(one.ended.all == Texts{"abandoned", "absent", "abandoned"});
+    CHECK(one.loads == 1);
+}
+
 TEST_CASE("async: a Local cache without executor loads in the call") {
     drey::Cache<int, int, drey::Local<drey::Lru>> cache({.capacity = 10});
     auto loading = cache.async_get_or_load(1, [](int key) { return key + 1; });

@@ -50,8 +50,11 @@ public:
     FlightControl(const FlightControl&) = delete;
     FlightControl& operator=(const FlightControl&) = delete;
 
-    /// Abandons the loads that have not begun, and waits for those that have.
+    /// Abandons the loads that have not begun, and waits for those that have. A flight that
+    /// somebody goes on to when one of these ends is in the table before it is launched: so it is
+    /// claimed here, or `launch` knows.
     ~FlightControl() {
+        ends_ = true;
         for (const FlightPtr& flight : flights_.claim_all()) abandon(*flight);
         std::unique_lock lock(left_mutex_);
         left_changed_.wait(lock, [&] { return left_ == 0; });
@@ -258,6 +261,10 @@ public:
 
     /// Has the flight run in the background. If that cannot be, it is abandoned.
     void launch(const FlightPtr& flight, const Executor& executor) noexcept {
+        if (ends_) {
+            if (flight->claim()) abandon(*flight);
+            return;
+        }
         try {
             const auto task = std::make_shared<Task>(*this, flight);
             if (executor) {
@@ -382,6 +389,7 @@ private:
     std::mutex left_mutex_;
     std::condition_variable left_changed_;
     std::size_t left_ = 0;  // flights that may outlive their calls, and have not ended
+    std::atomic<bool> ends_{false};
     detail::PerProcess<Workers> workers_;
 };
 
