@@ -402,4 +402,13 @@ TEST_CASE("async: a coroutine that is destroyed while it awaits is not resumed")
     CHECK(one.cache->get(the_key) == 2);
 }
 
+TEST_CASE("async: nor is one that is destroyed when it is about to be resumed") {
+    Async one;
+    const Task task = await(one);
+    one.background.after_taking = [&] { task.handle.destroy(); };  // with what follows the load
+    one.background.run();
+    CHECK(one.ended.all.empty());
+    CHECK(one.cache->get(the_key) == 2);
+}
+
 #endif

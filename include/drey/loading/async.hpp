@@ -76,11 +76,17 @@ public:
         return true;
     }
 
-    /// Nobody waits any more.
+    /// Nobody waits any more. What follows may be on its way already, in an executor's queue: so it
+    /// asks.
     void forget() noexcept {
         std::function<void()> then;
         const std::lock_guard lock(mutex_);
+        is_forgotten_ = true;
         then.swap(then_);
+    }
+    bool is_forgotten() const {
+        const std::lock_guard lock(mutex_);
+        return is_forgotten_;
     }
 
     template <class R>
@@ -124,6 +130,7 @@ private:
     const Executor executor_;
     mutable std::mutex mutex_;
     bool is_done_ = false;
+    bool is_forgotten_ = false;
     std::optional<V> value_;
     std::exception_ptr error_;
     std::function<void()> then_;
@@ -190,7 +197,10 @@ public:
             is_suspended_ = true;  // before: it may be resumed, and gone, at once
             // By value: this object is gone when the other thread has been faster.
             const auto promise = promise_;
-            if (promise->when_done([handle]() mutable { handle.resume(); })) return true;
+            const auto resume = [promise, handle]() mutable {
+                if (!promise->is_forgotten()) handle.resume();
+            };
+            if (promise->when_done(resume)) return true;
             is_suspended_ = false;
             return false;
         }
