@@ -19,6 +19,11 @@ endif()
 if(DREY_SANITIZE)
     add_compile_options(-fsanitize=${DREY_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
     add_link_options(-fsanitize=${DREY_SANITIZE})
+    if(DREY_SANITIZE MATCHES "address.*undefined")
+        # What the one reports, and what is not known at -O0, the other need not look for: a tenth of
+        # the time to compile.
+        add_compile_options(-fno-sanitize=null,object-size)
+    endif()
 endif()
 
 find_program(DREY_CCACHE ccache)

@@ -46,8 +46,8 @@ struct LoadOptions {
     /// How such a value is used. Both ways.
     std::optional<ServeStale> serve_stale = {};
 
-    /// After a load that threw where a stale value was at hand: how long that value is served, if
-    /// it may be served on errors, before a loader is called again. One second.
+    /// After a load that threw where a stale value was at hand: how long no loader is called for
+    /// the key by those who may be served that value, on errors or without a wait. One second.
     std::optional<Ttl> retry_after = {};
 
     /// (*) How long a call waits for a load when a stale value is at hand, which it then returns.
