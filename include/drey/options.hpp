@@ -47,7 +47,8 @@ struct LoadOptions {
     std::optional<ServeStale> serve_stale = {};
 
     /// After a load that threw where a stale value was at hand: how long no loader is called for
-    /// the key by those who may be served that value, on errors or without a wait. One second.
+    /// the key by those who may be served that value, on errors or without a wait. A value that was
+    /// put since is another. One second.
     std::optional<Ttl> retry_after = {};
 
     /// (*) How long a call waits for a load when a stale value is at hand, which it then returns.

@@ -183,8 +183,8 @@ private:
         FlightPtr flight;
         std::function<void()> between = [&] {
             point();
-            if (is_stale && (clock_.now() < rests_until_ || !on_error)) {
-                if (clock_.now() >= rests_until_) {
+            if (is_stale && (rests(*looked) || !on_error)) {
+                if (!rests(*looked)) {
                     if (!live()) enqueue(true, true);
                     current_->replaced = looked->stored;
                 }
@@ -287,11 +287,11 @@ private:
         if (!flight.ran) return agree(flight.result != 0);
         if (flight.threw) {
             ++failures_;
-            if (flight.replaces) rests_until_ = clock_.now() + 1s;
+            if (flight.replaces) rest_began_ = clock_.now();
             return;
         }
         ++loads_;
-        rests_until_ = 0s;
+        rest_began_ = -2s;
         if (flight.doomed) {
             ++dropped_;
         } else {
@@ -308,6 +308,10 @@ private:
         return std::any_of(begun_.begin(), begun_.end(), [&](const FlightPtr& flight) {
             return flight->state != Flight::ended && flight->replaced == stale.stored;
         });
+    }
+
+    bool rests(const Value& stale) const {
+        return clock_.now() < rest_began_ + 1s && stale.stored + 1s <= rest_began_;
     }
 
     bool live() const { return current_ && !current_->doomed && current_->state != Flight::ended; }
@@ -332,7 +336,7 @@ private:
     std::vector<Flight*> in_the_air_;  // the inner ones last
     bool stores_ = false;              // what was loaded is about to be stored
     int storing_ = 0;
-    std::chrono::nanoseconds rests_until_{0};
+    std::chrono::nanoseconds rest_began_ = -2s;
     int version_ = 0;
     std::uint64_t loads_ = 0, failures_ = 0, dropped_ = 0, stale_serves_ = 0;
 

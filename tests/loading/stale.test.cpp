@@ -84,6 +84,21 @@ TEST_CASE("a loader that throws is left alone for retry_after, while the stale v
     CHECK(f.get() == 2);
 }
 
+TEST_CASE("a value that was put since the loader threw does not rest") {
+    Fixture f(stale());
+    f.background.does = loading::Background::runs;
+    f.be_stale(1);
+    f.is_broken = true;
+    CHECK(f.get({.retry_after = 1h}) == 1);
+    CHECK(f.get() == 1);
+    CHECK(f.loads == 1);
+    f.is_broken = false;
+    f.be_stale(5);
+    CHECK(f.get() == 5);
+    CHECK(f.loads == 2);
+    CHECK(f.get() == 2);
+}
+
 TEST_CASE("a second is the rest unless something is said, and none is none") {
     Fixture f(stale(ServeStale::on_error));
     f.be_stale();

@@ -68,7 +68,8 @@ public:
         const bool has_stale = looked.has_stale(plan_);
         const Ttl patience = plan_.patience(has_stale);
         const bool leaves_at_once = has_stale && patience.nanoseconds() == 0;
-        if (has_stale && (leaves_at_once || plan_.serves_on_error()) && context_.control.rests(h))
+        if (has_stale && (leaves_at_once || plan_.serves_on_error()) &&
+            context_.control.rests(h, looked.reading))
             return serve(std::move(looked.stale));
         K spare_key(std::as_const(key_));  // not under the lock, as copies may be anything
         const auto make = [&] {

@@ -75,7 +75,7 @@ private:
         if (looked.found == Found::hit || looked.found == Found::absent) return;
         const Hash h = attempt.hash();
         const bool may_serve = looked.has_stale(plan_) && plan_.serves_on_error();
-        if (may_serve && control_.rests(h)) return serve(i, looked.stale);
+        if (may_serve && control_.rests(h, looked.reading)) return serve(i, looked.stale);
         mine_.reserve(keys_.size());  // once: what was begun must get onto the list
         K own(key);
         auto flight = control_.flights().start(key, h, [&] {

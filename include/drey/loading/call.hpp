@@ -88,7 +88,8 @@ private:
         const bool has_stale = looked.has_stale(plan_);
         const Ttl patience = plan_.patience(has_stale);
         const bool leaves_at_once = may_leave_ && has_stale && patience.nanoseconds() == 0;
-        if (has_stale && (leaves_at_once || plan_.serves_on_error()) && context_.control.rests(h))
+        if (has_stale && (leaves_at_once || plan_.serves_on_error()) &&
+            context_.control.rests(h, looked.reading))
             return serve_stale(looked);
         if (leaves_at_once) {
             start(looked);

@@ -64,8 +64,8 @@ public:
     const Flights& flights() const noexcept { return flights_; }
 
     /// Whether the key's loader has thrown, and is left alone.
-    bool rests(Hash h) {
-        return rests_.contains(h, [&] { return clock_.now(); });
+    bool rests(Hash h, const Reading& there) {
+        return rests_.contains(h, there.left, [&] { return clock_.now(); });
     }
 
     /// Whether a stale value that was found before the flight may be served though the flight has

@@ -263,7 +263,7 @@ private:
         const double draw =
             static_cast<double>(detail::mix(step, context_.settings.seed) >> 11) * 0x1p-53;
         return detail::is_early(early, looked.reading.load_cost, looked.reading.left, draw) &&
-               !context_.control.rests(attempt.hash());
+               !context_.control.rests(attempt.hash(), looked.reading);
     }
 
     /// A refresh that cannot be started is nobody's error: the value is there, and fresh.

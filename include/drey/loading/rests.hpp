@@ -11,7 +11,8 @@
 namespace drey {
 
 /// The keys whose loader has thrown while a stale value was at hand, and until when it is left
-/// alone. By hash: two keys with one rest together. Thread-safe.
+/// alone. By hash: two keys with one rest together. A value that was stored since needs no rest.
+/// Thread-safe.
 class Rests {
 public:
     /// Has the key rest until then. Forgets the rests that are over, and at worst some others, when
@@ -22,27 +23,31 @@ public:
         if (rests_.size() >= most) {
             // Looks through all of them once in as many calls as there may be.
             if (to_next_look_ == 0) {
-                std::erase_if(rests_, [&](const auto& rest) { return rest.second <= now; });
+                std::erase_if(rests_, [&](const auto& rest) { return rest.second.until <= now; });
                 to_next_look_ = most;
             }
             if (rests_.size() >= most) rests_.erase(rests_.begin());
         }
         if (to_next_look_ > 0) --to_next_look_;
-        rests_.insert_or_assign(h, until);
+        rests_.insert_or_assign(h, Rest{now, until});
         any_.store(true, std::memory_order_relaxed);
     }
 
-    /// Whether the key rests at this moment, by `clock()`. Relaxed: a thread that has not heard of
-    /// a rest has asked before it began.
+    /// Whether the key rests at this moment, by `clock()`, if its value is fresh for `left` more
+    /// nanoseconds: one that was so when the rest began is another. Relaxed: a thread that has not
+    /// heard of a rest has asked before it began.
     template <class Clock>
-    bool contains(Hash h, Clock&& clock) {
+    bool contains(Hash h, std::int64_t left, Clock&& clock) {
         if (!any_.load(std::memory_order_relaxed)) return false;
         const std::lock_guard lock(mutex_);
         const auto rest = rests_.find(h);
         if (rest == rests_.end()) return false;
-        if (rest->second > clock()) return true;
-        end(rest);
-        return false;
+        const std::int64_t now = clock();
+        if (rest->second.until <= now) {
+            end(rest);
+            return false;
+        }
+        return left > 0 || now + left <= rest->second.began;
     }
 
     /// The key was loaded after all.
@@ -55,13 +60,18 @@ public:
 private:
     static constexpr std::size_t most = 1 << 16;
 
-    void end(std::unordered_map<Hash, std::int64_t>::iterator rest) noexcept {
+    struct Rest {
+        std::int64_t began;
+        std::int64_t until;
+    };
+
+    void end(std::unordered_map<Hash, Rest>::iterator rest) noexcept {
         rests_.erase(rest);
         if (rests_.empty()) any_.store(false, std::memory_order_relaxed);
     }
 
     std::mutex mutex_;
-    std::unordered_map<Hash, std::int64_t> rests_;
+    std::unordered_map<Hash, Rest> rests_;
     std::size_t to_next_look_ = 0;
     std::atomic<bool> any_{false};
 };
