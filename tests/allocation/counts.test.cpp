@@ -194,7 +194,7 @@ TEST_CASE("a cache that is asked for no advice allocates nothing for it", "[allo
 TEMPLATE_TEST_CASE("advice takes no more memory than it may", "[allocations]",
                    drey::Local<drey::Sieve>, drey::Local<drey::Adaptive>,
                    drey::Local<drey::WTinyLfu>) {
-    constexpr std::size_t memory = std::size_t{256} << 10;
+    static constexpr std::size_t memory = std::size_t{256} << 10;
     const auto used_with = [](drey::Advise advise) {
         const auto in_use = [] {  // nothing if a sanitizer allocates
             const auto info = mallinfo2();
