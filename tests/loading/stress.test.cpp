@@ -184,13 +184,14 @@ TEST_CASE("who asks after an invalidation gets nothing older, however it is load
 
 TEST_CASE("a key is not loaded twice at once unless it was invalidated", "[concurrent]") {
     drey::ManualClock clock;
+    support::Failures failures;
+    std::array<std::atomic<int>, keys> loading{};
+    std::atomic<std::uint64_t> loads{0}, broken{0};
+    // After what its loaders use: it waits for those in the background.
     Cache cache{{.capacity = 100,
                  .ttl = 1s,
                  .loading = {.stale_for = 1h, .negative_ttl = 1s, .early = 1.0},
                  .clock = clock}};
-    support::Failures failures;
-    std::array<std::atomic<int>, keys> loading{};
-    std::atomic<std::uint64_t> loads{0}, broken{0};
     support::in_threads(8, [&](std::size_t thread) {
         support::Random random(thread);
         for (std::size_t i = 0; i < support::ops(2000); ++i) {
