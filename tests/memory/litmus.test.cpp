@@ -112,7 +112,8 @@ private:
         return s;
     }
 
-    drey::Table<Entry> table_{1};
+    drey::Blocks<Entry> blocks_{0, 1};
+    drey::Table<Entry> table_{blocks_, 0};
     Slot latest_ = 0;
 };
 

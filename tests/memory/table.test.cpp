@@ -26,7 +26,7 @@ public:
         int number;
     };
 
-    explicit Held(std::size_t entries = 1) : table_(entries) {}
+    explicit Held(std::size_t entries = 1) : blocks_(0, entries) {}
     Held(const Held&) = delete;
     Held& operator=(const Held&) = delete;
     ~Held() { CHECK(valid()); }
@@ -104,7 +104,8 @@ public:
     const std::map<int, Slot>& slots() const { return slots_; }
 
 private:
-    drey::Table<Entry> table_;
+    drey::Blocks<Entry> blocks_;
+    drey::Table<Entry> table_{blocks_, 0};
     std::map<int, Slot> slots_;
     mutable std::size_t groups_ = 0;
 };
@@ -254,7 +255,7 @@ TEST_CASE("path visits every group, its home first", "[table]") {
         for (int i = 0; i < 20; ++i) {
             const Hash h = random();
             drey::ProbePath path(h, groups);
-            CHECK(path.group() == drey::ProbePath::home(h, groups));
+            CHECK(path.group() == drey::Home::among(h, groups));
             std::set<std::uint32_t> seen;
             do {
                 REQUIRE(path.group() < groups);

@@ -45,7 +45,7 @@ private:
     static constexpr std::size_t bits = 1 << 13;
 
     /// Of bits that do not choose the shard.
-    static std::size_t bit_of(Hash h) noexcept { return (h >> 32) % bits; }
+    static std::size_t bit_of(Hash h) noexcept { return h % bits; }
 
     std::bitset<bits> seen_;
     Watch* next_ = nullptr;

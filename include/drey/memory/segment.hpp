@@ -6,16 +6,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <new>
 
+#include "drey/memory/block.hpp"
+#include "drey/memory/overflow.hpp"
 #include "drey/memory/probe_path.hpp"
 #include "drey/memory/tags.hpp"
 #include "drey/types.hpp"
 
 namespace drey {
 
-/// A hash table of fixed size whose entries never move: raw places for them, 16 to a group, and the
-/// tags by which they are found. A table is a chain of segments, each larger than those before it.
+/// A hash table of fixed size whose entries never move: one shard's part of a block. A table is a
+/// chain of segments, each larger than those before it.
 ///
 /// A place is free, or taken and not published (its entry is being made or waits for its last
 /// reader), or published: then its tag is the hash's. Each group counts the published entries that
@@ -31,13 +32,13 @@ class Segment {
 public:
     static constexpr std::size_t group_places = TagGroup::places;
 
-    /// `first` is the slot of the first place; `older` is the segment before this one.
-    Segment(Slot first, std::uint32_t groups, const Segment* older)
-        : groups_(groups), most_taken_(groups * (group_places - 1)), first_(first), older_(older),
-          tags_(new TagGroup[groups]),
-          cells_(static_cast<std::byte*>(
-              ::operator new (std::size_t{groups} * group_places * sizeof(E), alignment))),
-          overflow_(new Overflow[groups]), taken_places_(new std::uint16_t[groups]()) {}
+    /// `older` is the segment before this one.
+    Segment(Block<E>& block, std::uint32_t shard, const Segment* older)
+        : groups_(block.groups()), shard_bits_(block.shard_bits()), first_(block.first()),
+          most_taken_(groups_ * (group_places - 1)), older_(older),
+          tags_(block.all_tags(shard * groups_)), cells_(block.cells(shard * groups_)),
+          overflow_(block.all_overflow(shard * groups_)),
+          taken_places_(block.taken_places(shard * groups_)) {}
     Segment(const Segment&) = delete;
     Segment& operator=(const Segment&) = delete;
 
@@ -46,8 +47,8 @@ public:
     std::size_t places() const noexcept { return std::size_t{groups_} * group_places; }
     const Segment* older() const noexcept { return older_; }
 
-    std::uint32_t home(Hash h) const noexcept { return ProbePath::home(h, groups_); }
-    ProbePath path(Hash h) const noexcept { return {h, groups_}; }
+    std::uint32_t home(Hash h) const noexcept { return Home::among(h, groups_, shard_bits_); }
+    ProbePath path(Hash h) const noexcept { return {h, groups_, shard_bits_}; }
 
     const TagGroup& tags(std::uint32_t group) const noexcept { return tags_[group]; }
 
@@ -61,9 +62,9 @@ public:
         return first_ + group * static_cast<Slot>(group_places) + place;
     }
     const std::atomic<Tag>& tag(Slot s) const noexcept { return tags_[group_of(s)][place_of(s)]; }
-    E* address(Slot s) const noexcept { return cell(s - first_); }
+    E* address(Slot s) const noexcept { return cells_ + (s - first_); }
     E* address(std::uint32_t group, unsigned place) const noexcept {
-        return cell(std::size_t{group} * group_places + place);
+        return cells_ + std::size_t{group} * group_places + place;
     }
 
     // The rest is for the holder of the shard's lock.
@@ -144,53 +145,6 @@ public:
 private:
     static constexpr std::uint16_t all_taken = 0xffff;
 
-    /// How many published entries passed a group by, in 16 counts of 4 bits.
-    class Overflow {
-    public:
-        /// Relaxed will do for what must be found: the count was raised before such an entry was
-        /// published, and the caller happens after that.
-        unsigned of(Hash h) const noexcept {
-            return static_cast<unsigned>(counts_.load(detail::before_load_fence) >> shift(h)) &
-                   most;
-        }
-        void add(Hash h) noexcept {
-            if (of(h) != most) change(std::uint64_t{1} << shift(h));
-        }
-        /// A count that reached the most stays: what it stands for is not known any more.
-        void remove(Hash h) noexcept {
-            if (of(h) != most) change(-(std::uint64_t{1} << shift(h)));
-        }
-        /// Whether each count is that of `other`, or the most.
-        bool covers(const Overflow& other) const noexcept {
-            for (Hash h = 0; h < (Hash{16} << count_bits); h += Hash{1} << count_bits)
-                if (of(h) != other.of(h) && of(h) != most) return false;
-            return true;
-        }
-
-    private:
-        static constexpr unsigned most = 15;
-        static constexpr unsigned count_bits = 12;  // where in the hash: apart from tag and path
-
-        static unsigned shift(Hash h) noexcept {
-            return static_cast<unsigned>(h >> count_bits & 15) * 4;
-        }
-        /// Release: who stops a search since the count is 0, and fences its loads after that, sees
-        /// what was stored before the entry was withdrawn: that it is being replaced.
-        void change(std::uint64_t by) noexcept {
-            counts_.store(counts_.load(std::memory_order_relaxed) + by, std::memory_order_release);
-        }
-
-        std::atomic<std::uint64_t> counts_{0};
-    };
-
-    static constexpr std::align_val_t alignment{alignof(E) > 64 ? alignof(E) : 64};
-    struct Free {
-        void operator()(std::byte* cells) const noexcept { ::operator delete(cells, alignment); }
-    };
-
-    E* cell(std::size_t i) const noexcept {
-        return reinterpret_cast<E*>(cells_.get() + i * sizeof(E));
-    }
     std::uint32_t group_of(Slot s) const noexcept {
         return static_cast<std::uint32_t>((s - first_) / group_places);
     }
@@ -206,16 +160,16 @@ private:
             change(overflow_[path.group()]);
     }
 
-    // What a hit needs comes first.
     const std::uint32_t groups_;
-    const std::uint32_t most_taken_;
+    const unsigned shard_bits_;
     const Slot first_;
+    const std::uint32_t most_taken_;
     const Segment* const older_;
-    const std::unique_ptr<TagGroup[]> tags_;
-    const std::unique_ptr<std::byte, Free> cells_;
-    const std::unique_ptr<Overflow[]> overflow_;
-    const std::unique_ptr<std::uint16_t[]> taken_places_;  // bits
-    std::uint32_t taken_ = 0;
+    TagGroup* const tags_;
+    E* const cells_;
+    Overflow* const overflow_;
+    std::uint16_t* const taken_places_;    // bits
+    alignas(64) std::uint32_t taken_ = 0;  // apart from what readers read
 };
 
 }  // namespace drey

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +16,7 @@
 #include "drey/lookup.hpp"
 #include "drey/memory/departures.hpp"
 #include "drey/memory/gate.hpp"
+#include "drey/memory/look.hpp"
 #include "drey/memory/notes.hpp"
 #include "drey/memory/reclaim.hpp"
 #include "drey/memory/segment.hpp"
@@ -43,8 +43,9 @@ public:
     using Item = typename State::Item;
 
     /// Must be destroyed when no other thread uses it any more.
-    Shard(Context& context, std::size_t first_entries, Budget budget, std::uint64_t seed)
-        : state_(context, first_entries, budget, seed) {
+    Shard(Context& context, Blocks<Item>& blocks, std::uint32_t number, Budget budget,
+          std::uint64_t seed)
+        : state_(context, blocks, number, budget, seed) {
         if (!can_overwrite_at_once || context.listens || context.weighed) {
             gate_.shut();
             gate_.close();
@@ -53,24 +54,19 @@ public:
 
     // ---- reading, without the lock -------------------------------------------------------------
 
-    /// An entry that a reader's guard protects: until the guard protects another or ends, it is not
-    /// destroyed and its slot is not reused.
-    struct Found {
-        const Item* item = nullptr;
-        Slot slot = no_slot;
-        bool is_absence = false;
-    };
+    using Found = FoundEntry<Item>;
 
-    /// Finds and protects the key's value where most are: in the newest segment. What is not there
-    /// may be elsewhere. Lock-free. Throws what the key's equality throws.
+    /// Goes on with the newest segment where the key's home group there has told nothing of it. All
+    /// by value, and not inlined, so that nothing need be in memory for its sake. Lock-free.
     template <class Hand, class Argument>
-    [[gnu::always_inline]] Found look_at_once(Hand hand, Argument key, Hash h) const {
+    [[gnu::noinline]] Found look_beyond_home(Hand hand, Argument key, Hash h) const {
         const auto& segment = *state_.table.newest();
-        const std::uint32_t home = segment.home(h);
-        if (const Found found = look_in(segment, home, hand, key, tag_of(h)); found.item != nullptr)
-            [[likely]]
-            return found;
-        return segment.overflows(home, h) ? look_beyond<Hand, Argument>(hand, key, h) : Found{};
+        ProbePath path = segment.path(h);
+        while (segment.overflows(path.group(), h) && path.next()) {
+            const Found found = look_in_group(segment, path.group(), hand, key, tag_of(h));
+            if (found.item != nullptr) return found;
+        }
+        return {};
     }
 
     /// Finds the key's entry and protects it. What is there is found without a lock; who finds
@@ -85,14 +81,14 @@ public:
             for (auto* segment = state_.table.newest(); segment != nullptr;
                  segment = segment->older()) {
                 std::uint32_t group = segment->home(h);
-                Found found = look_in(*segment, group, guard, key, tag);
+                Found found = look_in_group(*segment, group, guard, key, tag);
                 if (found.item == nullptr && absences) [[unlikely]]
                     found = look_for_absence(*segment, group, guard, key, h);
                 if (found.item == nullptr && segment->overflows(group, h)) [[unlikely]] {
                     ProbePath path = segment->path(h);
                     while (found.item == nullptr && segment->overflows(group, h) && path.next()) {
                         group = path.group();
-                        found = look_in(*segment, group, guard, key, tag);
+                        found = look_in_group(*segment, group, guard, key, tag);
                         if (found.item == nullptr && absences) [[unlikely]]
                             found = look_for_absence(*segment, group, guard, key, h);
                     }
@@ -507,45 +503,20 @@ private:
         return reading;
     }
 
-    /// Goes on from the home group of the newest segment to its end. All by value, and not inlined,
-    /// so that nothing need be in memory for its sake.
-    template <class Hand, class Argument>
-    [[gnu::noinline]] Found look_beyond(Hand hand, Argument key, Hash h) const {
-        const auto& segment = *state_.table.newest();
-        ProbePath path = segment.path(h);
-        while (segment.overflows(path.group(), h) && path.next()) {
-            const Found found = look_in(segment, path.group(), hand, key, tag_of(h));
-            if (found.item != nullptr) return found;
-        }
-        return {};
-    }
-
-    /// Looks for the key in one group. Inlined by force: a look-up that stays in registers is most
-    /// of a fast hit.
     template <class Protects, class Q>
-    [[gnu::always_inline]] Found look_in(const Segment<Item>& segment, std::uint32_t group,
-                                         Protects& guard, const Q& key, Tag tag) const {
-        const TagGroup& tags = segment.tags(group);
-        for (auto found = tags.match(tag); found != 0; found &= found - 1) {
-            const auto place = static_cast<unsigned>(std::countr_zero(found));
-            const Item* item = segment.address(group, place);
-            guard.protect(item);
-            // Once more, now that whoever withdraws the entry there must see that we protect it.
-            // Acquire: we go on to read the entry that was published with this tag, which need not
-            // be the one of a moment ago.
-            if (tags[place].load(std::memory_order_acquire) != tag) [[unlikely]]
-                continue;
-            if (state_.context.equal(item->key, key)) [[likely]]
-                return {item, segment.slot(group, place)};
-        }
-        return {};
+    [[gnu::always_inline]] Found look_in_group(const Segment<Item>& segment, std::uint32_t group,
+                                               Protects& guard, const Q& key, Tag tag) const {
+        unsigned place = 0;
+        const auto matches = [&](const Item& item) { return state_.context.equal(item.key, key); };
+        const Item* item = look_in<Item>(segment, group, guard, tag, matches, place);
+        return item == nullptr ? Found{} : Found{item, segment.slot(group, place)};
     }
 
     /// A function of its own, so that it costs those who find values nothing.
     template <class Q>
     [[gnu::noinline]] Found look_for_absence(const Segment<Item>& segment, std::uint32_t group,
                                              Guard& guard, const Q& key, Hash h) const {
-        Found found = look_in(segment, group, guard, key, absent_tag_of(h));
+        Found found = look_in_group(segment, group, guard, key, absent_tag_of(h));
         found.is_absence = true;
         return found;
     }
@@ -560,9 +531,9 @@ private:
         return is_hit;
     }
 
+    Gate gate_;  // first, and alone with what readers read
     State state_;
     mutable typename Sync::Mutex mutex_;
-    Gate gate_;
 };
 
 }  // namespace drey

@@ -61,8 +61,9 @@ public:
     using Context = ShardContext<Hasher, Equal, Sync>;
     using Item = Entry<K, V, keeps_hash>;
 
-    ShardState(Context& common, std::size_t first_entries, Budget budget, std::uint64_t seed)
-        : context(common), table(first_entries), account(common.ledger, common.weighed) {
+    ShardState(Context& common, Blocks<Item>& blocks, std::uint32_t number, Budget budget,
+               std::uint64_t seed)
+        : context(common), table(blocks, number), account(common.ledger, common.weighed) {
         policy.seed(seed);
         policy.budget(budget);
     }

@@ -50,14 +50,12 @@ public:
                                                                            nullptr},
           expiry_(options_.clock, options_.ttl, options_.jitter, context_.salt),
           labels_(context_.salt), counters_(Sync::is_shared),
-          shards_(shard_count(),
-                  [this](std::size_t i) {
-                      return Part(
-                          context_,
-                          detail::first_entries(options_.capacity, context_.weighed, shard_count()),
-                          budget(), detail::mix(i, context_.salt));
-                  }),
-          shard_mask_(shards_.size() - 1) {
+          blocks_(static_cast<unsigned>(std::countr_zero(shard_count())),
+                  detail::first_entries(options_.capacity, context_.weighed, shard_count())),
+          shards_(shard_count(), [this](std::size_t i) {
+              return Part(context_, blocks_, static_cast<std::uint32_t>(i), budget(),
+                          detail::mix(i, context_.salt));
+          }) {
         if (options_.advise)
             advisor_ = options_.advise.make()({&PolicyId<Policy>::value, options_.capacity,
                                                options_.advise_memory, Sync::is_shared, counters_,
@@ -72,7 +70,10 @@ public:
         return detail::salted_hash(context_.hasher, key, context_.salt);
     }
 
-    bool equal(const K& a, const K& b) const { return context_.equal(a, b); }
+    template <class Q>
+    [[gnu::always_inline]] bool equal(const K& a, const Q& b) const {
+        return context_.equal(a, b);
+    }
 
     template <class Q>
     std::size_t erase(const Q& key) {
@@ -82,7 +83,7 @@ public:
         const bool erased = shard.erase(key, h, expiry_.now(), departures);
         finish(shard, departures);
         if (advisor_) [[unlikely]]
-            advisor_->erased(h);
+            advisor_->erased(sampling_order(h));
         return erased ? 1 : 0;
     }
 
@@ -207,10 +208,12 @@ protected:
 
     Budget budget() const noexcept { return {ledger_.fair_share(), context_.weighed}; }
 
-    std::size_t shard_number(Hash h) const noexcept {
-        return static_cast<std::size_t>(h) & shard_mask_;
-    }
+    std::uint32_t shard_number(Hash h) const noexcept { return blocks_.shard(h); }
     Part& shard_of(Hash h) noexcept { return shards_[shard_number(h)]; }
+
+    /// The order of hashes in which the advisor takes the first as a sample: by bits that choose
+    /// neither shard nor home, so that its keys lie everywhere.
+    static Hash sampling_order(Hash h) noexcept { return std::rotl(h, 32); }
 
     Written write(Item& item, WriteRequest<V>& request, const Terms& terms) {
         const auto times = expiry_.times(terms, request.hash);
@@ -349,8 +352,8 @@ protected:
     std::atomic<std::uint64_t> rejections_{0};
     std::atomic<std::uint64_t> listener_failures_{0};
     std::unique_ptr<Advisor> advisor_;
-    detail::FixedArray<Part> shards_;  // a power of two
-    const std::size_t shard_mask_;
+    Blocks<Item> blocks_;
+    detail::FixedArray<Part> shards_;   // a power of two
     std::atomic<Hash> watch_below_{0};  // the advisor hears of keys with such hashes
 };
 

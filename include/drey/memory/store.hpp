@@ -32,6 +32,7 @@ template <class K, class V, class Policy, class Hasher, class Equal, class Sync>
 class Store : public Shards<K, V, Policy, Hasher, Equal, Sync> {
     using Base = Shards<K, V, Policy, Hasher, Equal, Sync>;
     using Base::advisor_;
+    using Base::blocks_;
     using Base::counters_;
     using Base::each_live;
     using Base::erase_unchanged;
@@ -418,13 +419,27 @@ private:
     [[gnu::always_inline]] const Item* hit_at_once(QuickGuard& guard, const Q& key, Hash h) {
         if (!guard || is_watched(h)) [[unlikely]]
             return nullptr;
-        Part& shard = shard_of(h);
-        const auto found = shard.template look_at_once<Hand, AsArgument<Q>>(guard.hand(), key, h);
+        const auto found = look_at_once<AsArgument<Q>>(guard.hand(), key, h);
         if (found.item != nullptr) [[likely]] {
             counters_.own_hit(guard.lane());
-            shard.touch(found.slot, h);
+            shard_of(h).touch(found.slot, h);
         }
         return found.item;
+    }
+
+    /// Finds and protects the key's value where most are: in the newest block. What is not there
+    /// may be elsewhere. Lock-free. Throws what the key's equality throws.
+    template <class Argument>
+    [[gnu::always_inline]] FoundEntry<Item> look_at_once(Hand hand, Argument key, Hash h) {
+        const Block<Item>& block = blocks_.newest();
+        const std::uint32_t home = block.home(h);
+        const auto matches = [&](const Item& item) { return this->equal(item.key, key); };
+        unsigned place = 0;
+        if (const Item* item = look_in<Item>(block, home, hand, tag_of(h), matches, place))
+            [[likely]]
+            return {item, block.slot(shard_number(h), home, place)};
+        if (!block.overflows(home, h)) return {};
+        return shard_of(h).template look_beyond_home<Hand, Argument>(hand, key, h);
     }
 
     /// The fast half of `put`, for values that are changed in place, by the same conditions.
@@ -433,8 +448,8 @@ private:
         QuickGuard guard(readers_);
         if (!guard) [[unlikely]]
             return false;
+        const auto found = look_at_once<AsArgument<Q>>(guard.hand(), key, h);
         Part& shard = shard_of(h);
-        const auto found = shard.template look_at_once<Hand, AsArgument<Q>>(guard.hand(), key, h);
         if (found.item == nullptr || !shard.overwrite_at_once(guard, found, h, value)) return false;
         counters_.own_overwrite(guard.lane());
         shard.touch(found.slot, h);
@@ -475,7 +490,7 @@ private:
             if (counts == Counts::yes) {
                 counters_.miss(guard.lane());
                 if (advisor_) [[unlikely]]
-                    advisor_->missed(guard.lane(), h,
+                    advisor_->missed(guard.lane(), this->sampling_order(h),
                                      found.item ? Sampled::found_stale : Sampled::looked_up);
             }
             if (asks == Asks::for_all && reading.state == Found::stale) {
@@ -493,12 +508,12 @@ private:
     /// The one thing that the advisor costs a quick hit, which leaves what is watched to the
     /// others.
     bool is_watched(Hash h) const noexcept {
-        return h < watch_below_.load(std::memory_order_relaxed);
+        return this->sampling_order(h) < watch_below_.load(std::memory_order_relaxed);
     }
 
     void advise_of_hit(const Guard& guard, Hash h) noexcept {
         if (is_watched(h)) [[unlikely]]
-            advisor_->note(guard.lane(), h, Sampled::looked_up);
+            advisor_->note(guard.lane(), this->sampling_order(h), Sampled::looked_up);
     }
 
     struct ScalarResult {

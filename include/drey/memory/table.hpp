@@ -6,25 +6,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <stdexcept>
 #include <utility>
 #include <vector>
 
 #include "drey/detail/fence.hpp"
+#include "drey/memory/block.hpp"
 #include "drey/memory/segment.hpp"
 #include "drey/types.hpp"
 
 namespace drey {
-
-namespace detail {
-
-/// Six of seven places in use as planned, up to 15 of 16 before it grows: then four keys in five
-/// live in their home group.
-inline std::size_t groups_for(std::size_t entries) {
-    return (entries * 7 + 6 * TagGroup::places - 1) / (6 * TagGroup::places);
-}
-
-}  // namespace detail
 
 /// Key hash -> entry, for one shard: readers look up without a lock while one writer, under the
 /// shard's lock, adds and removes. The number of the place where an entry lies is its slot.
@@ -36,11 +26,10 @@ inline std::size_t groups_for(std::size_t entries) {
 template <class E>
 class Table {
 public:
-    static constexpr std::size_t most_slots = std::size_t{1} << 31;
-
-    /// Room for `entries` entries to begin with. Takes two bytes a place at once, and the rest
-    /// where entries are made.
-    explicit Table(std::size_t entries) { add_segment(entries); }
+    /// That of a shard with this number.
+    Table(Blocks<E>& blocks, std::uint32_t shard) : blocks_(blocks), shard_(shard) {
+        add_segment();
+    }
     Table(const Table&) = delete;
     Table& operator=(const Table&) = delete;
 
@@ -141,7 +130,7 @@ public:
             return;
         for (const auto& segment : segments_)
             if (segment->has_room()) return;
-        add_segment(end() / 7 * 6);
+        add_segment();
     }
 
     /// Takes a place for an entry with hash h, which the caller makes there; one was reserved.
@@ -212,23 +201,20 @@ private:
         return const_cast<Segment<E>&>(std::as_const(*this).segment_of(s));
     }
 
-    [[gnu::noinline]] void add_segment(std::size_t entries) {
-        constexpr std::size_t places = Segment<E>::group_places;
-        const Slot first = segments_.empty() ? 0 : static_cast<Slot>(end());
-        const std::size_t groups = detail::groups_for(entries);
-        if (first + groups * places >= most_slots)
-            throw std::length_error("drey: more than 2^31 entries in a shard");
+    [[gnu::noinline]] void add_segment() {
         segments_.reserve(segments_.size() + 1);
-        segments_.push_back(std::make_unique<Segment<E>>(first, static_cast<std::uint32_t>(groups),
+        segments_.push_back(std::make_unique<Segment<E>>(blocks_.at(segments_.size()), shard_,
                                                          newest_.load(std::memory_order_relaxed)));
         newest_.store(segments_.back().get(), std::memory_order_release);
     }
 
     std::atomic<const Segment<E>*> newest_{nullptr};
-    std::atomic<std::uint64_t> replacements_{0};         // begun and ended; odd in between
-    std::vector<std::unique_ptr<Segment<E>>> segments_;  // oldest first
+    std::atomic<std::uint64_t> replacements_{0};  // begun and ended; odd in between
     std::atomic<bool> has_absences_{false};
-    std::size_t size_ = 0;
+    alignas(64) std::size_t size_ = 0;                   // apart from what readers read
+    std::vector<std::unique_ptr<Segment<E>>> segments_;  // oldest first
+    Blocks<E>& blocks_;
+    const std::uint32_t shard_;
 };
 
 }  // namespace drey

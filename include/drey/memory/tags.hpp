@@ -20,7 +20,7 @@ using Tag = std::uint8_t;
 /// The tag of a place with no published entry.
 inline constexpr Tag no_tag = 0;
 
-/// Bits of the hash that choose neither the shard (the lowest) nor the home (the highest).
+/// Bits of the hash that choose neither the shard nor the home, as the highest do.
 constexpr Tag tag_of(Hash h) noexcept {
     const auto tag = static_cast<Tag>(h >> 16);
     return static_cast<Tag>(tag + (tag == no_tag ? 1 : 0));

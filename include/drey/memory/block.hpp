@@ -1,0 +1,151 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <stdexcept>
+#include <vector>
+
+#include "drey/memory/overflow.hpp"
+#include "drey/memory/probe_path.hpp"
+#include "drey/memory/tags.hpp"
+#include "drey/types.hpp"
+
+namespace drey {
+
+/// The memory of one segment of each shard, side by side in the order of the shards: raw places for
+/// entries, 16 to a group, and what leads to them. A hash's home lies where it would if all were
+/// one table, so who looks there need not find its shard first, and waits for one address the less.
+///
+/// Thread safety: the const members at any time; the rest is for segments, each under its shard's
+/// lock.
+template <class E>
+class Block {
+public:
+    /// `groups` for each of `1 << shard_bits` shards, in which `first` is the slot of the first
+    /// place.
+    Block(unsigned shard_bits, std::uint32_t groups, Slot first)
+        : all_groups_(groups << shard_bits), groups_(groups), first_(first),
+          shard_bits_(shard_bits), tags_(new TagGroup[all_groups_]),
+          cells_(static_cast<std::byte*>(
+              ::operator new (std::size_t{all_groups_} * TagGroup::places * sizeof(E), alignment))),
+          overflow_(new Overflow[all_groups_]), taken_places_(new std::uint16_t[all_groups_]()) {}
+    Block(const Block&) = delete;
+    Block& operator=(const Block&) = delete;
+
+    std::uint32_t home(Hash h) const noexcept { return Home::among(h, all_groups_); }
+
+    const TagGroup& tags(std::uint32_t group) const noexcept { return tags_[group]; }
+    E* address(std::uint32_t group, unsigned place) const noexcept { return cells(group) + place; }
+    bool overflows(std::uint32_t group, Hash h) const noexcept {
+        return overflow_[group].of(h) != 0;
+    }
+
+    /// The slot, of its shard, that a place has.
+    Slot slot(std::uint32_t shard, std::uint32_t group, unsigned place) const noexcept {
+        return first_ + (group - shard * groups_) * static_cast<Slot>(TagGroup::places) + place;
+    }
+
+    unsigned shard_bits() const noexcept { return shard_bits_; }
+    std::uint32_t groups() const noexcept { return groups_; }  // of a shard
+    Slot first() const noexcept { return first_; }
+    Slot end() const noexcept { return first_ + groups_ * static_cast<Slot>(TagGroup::places); }
+
+    // From the first group of a shard on.
+    TagGroup* all_tags(std::uint32_t group) noexcept { return tags_.get() + group; }
+    Overflow* all_overflow(std::uint32_t group) noexcept { return overflow_.get() + group; }
+    std::uint16_t* taken_places(std::uint32_t group) noexcept {
+        return taken_places_.get() + group;
+    }
+    E* cells(std::uint32_t group) const noexcept {
+        return reinterpret_cast<E*>(cells_.get() +
+                                    std::size_t{group} * TagGroup::places * sizeof(E));
+    }
+
+private:
+    static constexpr std::align_val_t alignment{alignof(E) > 64 ? alignof(E) : 64};
+    struct Free {
+        void operator()(std::byte* cells) const noexcept { ::operator delete(cells, alignment); }
+    };
+
+    // Nothing of this changes: all cores have it.
+    const std::uint32_t all_groups_;
+    const std::uint32_t groups_;
+    const Slot first_;
+    const unsigned shard_bits_;
+    const std::unique_ptr<TagGroup[]> tags_;
+    const std::unique_ptr<std::byte, Free> cells_;
+    const std::unique_ptr<Overflow[]> overflow_;
+    const std::unique_ptr<std::uint16_t[]> taken_places_;  // bits
+};
+
+namespace detail {
+
+/// Six of seven places in use as planned, up to 15 of 16 before it grows: then four keys in five
+/// live in their home group.
+inline std::size_t groups_for(std::size_t entries) {
+    return (entries * 7 + 6 * TagGroup::places - 1) / (6 * TagGroup::places);
+}
+
+}  // namespace detail
+
+/// The blocks of a store, each larger than all before it together. The shard that needs another
+/// first makes it for all, as the others, which fill as fast, will need it soon.
+///
+/// Thread-safe.
+template <class E>
+class Blocks {
+public:
+    static constexpr std::size_t most_slots = std::size_t{1} << 31;
+
+    /// Room for `entries` entries a shard to begin with. Takes 12 bytes a group of 16 at once, and
+    /// the rest where entries are made.
+    Blocks(unsigned shard_bits, std::size_t entries)
+        : shard_bits_(shard_bits), shard_shift_(32 - shard_bits) {
+        add(entries);
+    }
+    Blocks(const Blocks&) = delete;
+    Blocks& operator=(const Blocks&) = delete;
+
+    /// The number of the shard that keys like h live in: its first bits.
+    std::uint32_t shard(Hash h) const noexcept {
+        return static_cast<std::uint32_t>(h >> 32 >> shard_shift_);
+    }
+
+    /// Acquire: who sees the block sees it made.
+    const Block<E>& newest() const noexcept { return *newest_.load(std::memory_order_acquire); }
+
+    /// The block with this number; it is made if it is the next. Throws std::bad_alloc, or
+    /// std::length_error if shards would have 2^31 slots, and has then changed nothing.
+    Block<E>& at(std::size_t number) {
+        const std::lock_guard lock(mutex_);
+        if (number == blocks_.size()) add(blocks_.back()->end() / 7 * 6);
+        return *blocks_[number];
+    }
+
+private:
+    void add(std::size_t entries) {
+        const Slot first = blocks_.empty() ? 0 : blocks_.back()->end();
+        const std::size_t groups = detail::groups_for(entries);
+        constexpr std::size_t most_groups = std::numeric_limits<std::uint32_t>::max();
+        if (first + groups * TagGroup::places >= most_slots || groups > most_groups >> shard_bits_)
+            throw std::length_error("drey: more than 2^31 entries in a shard");
+        blocks_.reserve(blocks_.size() + 1);
+        blocks_.push_back(
+            std::make_unique<Block<E>>(shard_bits_, static_cast<std::uint32_t>(groups), first));
+        newest_.store(blocks_.back().get(), std::memory_order_release);
+    }
+
+    std::atomic<const Block<E>*> newest_{nullptr};
+    const unsigned shard_bits_;
+    const unsigned shard_shift_;
+    std::mutex mutex_;
+    std::vector<std::unique_ptr<Block<E>>> blocks_;  // oldest first
+};
+
+}  // namespace drey
