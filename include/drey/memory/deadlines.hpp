@@ -36,27 +36,8 @@ public:
     /// Makes room for slots below n if the store is in use, or if `wanted` makes it so from now on.
     /// May throw std::bad_alloc, leaving what was there as it was.
     void grow(std::size_t n, bool wanted) {
-        const bool first = wanted && !in_use();
-        if (!wanted && !in_use()) return;
-        if (n <= covered_) return;
-        column_.grow(n);
-        std::size_t nodes = column_.size();
-        for (std::size_t level = 0; level == 0 || nodes > 1; ++level) {
-            nodes = (nodes + fan_out - 1) / fan_out;
-            if (level == bounds_.size()) {
-                // A new root covers what the old one did.
-                const Deadline lowest = level == 0 ? no_deadline : bounds_.back().front();
-                bounds_.emplace_back(nodes, no_deadline);
-                bounds_.back().front() = lowest;
-            } else {
-                bounds_[level].resize(std::max(nodes, bounds_[level].size()), no_deadline);
-            }
-        }
-        if (first) {
-            for (Slot s = 0; s < column_.size(); ++s) column_.emplace(s, no_deadline);
-            in_use_.store(true, std::memory_order_release);
-        }
-        covered_ = column_.size();
+        if (n > covered_ && (wanted || in_use())) [[unlikely]]
+            cover(n);
     }
 
     /// Sets the deadline of a slot that is about to be published. No reader may hold the slot.
@@ -105,6 +86,28 @@ public:
     }
 
 private:
+    [[gnu::noinline]] void cover(std::size_t n) {
+        const bool first = !in_use();
+        column_.grow(n);
+        std::size_t nodes = column_.size();
+        for (std::size_t level = 0; level == 0 || nodes > 1; ++level) {
+            nodes = (nodes + fan_out - 1) / fan_out;
+            if (level == bounds_.size()) {
+                // A new root covers what the old one did.
+                const Deadline lowest = level == 0 ? no_deadline : bounds_.back().front();
+                bounds_.emplace_back(nodes, no_deadline);
+                bounds_.back().front() = lowest;
+            } else {
+                bounds_[level].resize(std::max(nodes, bounds_[level].size()), no_deadline);
+            }
+        }
+        if (first) {
+            for (Slot s = 0; s < column_.size(); ++s) column_.emplace(s, no_deadline);
+            in_use_.store(true, std::memory_order_release);
+        }
+        covered_ = column_.size();
+    }
+
     static constexpr std::size_t fan_out = 32;
     static constexpr std::size_t none = ~std::size_t{0};
 

@@ -49,11 +49,8 @@ public:
     /// Makes room for slots below n if notes are in use, or if `wanted` makes it so from now on.
     /// May throw std::bad_alloc, leaving what was there as it was.
     void grow(std::size_t n, bool wanted) {
-        if (!wanted && !in_use()) return;
-        column_.grow(n);
-        if (in_use()) return;
-        for (Slot s = 0; s < column_.size(); ++s) column_.emplace(s);
-        in_use_.store(true, std::memory_order_release);
+        if (wanted || in_use()) [[unlikely]]
+            cover(n);
     }
 
     /// Sets the note of a slot that is about to be published: each entry needs it, or it would have
@@ -63,6 +60,13 @@ public:
     }
 
 private:
+    [[gnu::noinline]] void cover(std::size_t n) {
+        column_.grow(n);
+        if (in_use()) return;
+        for (Slot s = 0; s < column_.size(); ++s) column_.emplace(s);
+        in_use_.store(true, std::memory_order_release);
+    }
+
     std::atomic<bool> in_use_{false};
     detail::StableColumn<Note> column_;
 };

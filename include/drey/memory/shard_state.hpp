@@ -261,7 +261,10 @@ private:
         notes.grow(slots, !request.note.is_blank());
         if (request.labels != nullptr || labels.in_use()) [[unlikely]]
             labels.grow(slots);
-        if (slots == prepared_slots_) return;
+        if (slots != prepared_slots_) [[unlikely]]
+            prepare(slots);
+    }
+    [[gnu::noinline]] void prepare(std::size_t slots) {
         policy.grow(slots);
         retired.grow(slots);
         account.grow(slots);

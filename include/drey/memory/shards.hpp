@@ -335,6 +335,10 @@ protected:
     }
 
     void finish(Part& shard, Departures& departures) noexcept {
+        if (departures.size() != 0 || departures.reclaim != Reclaim::nothing)
+            follow(shard, departures);
+    }
+    [[gnu::noinline]] void follow(Part& shard, Departures& departures) noexcept {
         for (std::size_t i = 0; i < departures.size(); ++i)
             notify(shard.item(departures[i].slot), departures[i].cause);
         if (departures.size() != 0) shard.retire(departures);

@@ -446,11 +446,14 @@ private:
     template <class Q>
     [[gnu::always_inline]] bool overwrite_at_once(const Q& key, Hash h, V value) {
         QuickGuard guard(readers_);
-        if (!guard) [[unlikely]]
+        if (!guard) [[unlikely]] {
+            const Guard first(readers_);  // after a thread's first one, its guards may be quick
             return false;
+        }
         const auto found = look_at_once<AsArgument<Q>>(guard.hand(), key, h);
+        if (found.item == nullptr) return false;
         Part& shard = shard_of(h);
-        if (found.item == nullptr || !shard.overwrite_at_once(guard, found, h, value)) return false;
+        if (!shard.overwrite_at_once(guard, found, h, value)) return false;
         counters_.own_overwrite(guard.lane());
         shard.touch(found.slot, h);
         return true;
