@@ -123,6 +123,27 @@ TEST_CASE("a put whose entry is taken while it looks at it does not get lost") {
     CHECK(cache.get(std::uint64_t{1}) == 20);
 }
 
+TEST_CASE("a thread that only ever puts overwrites without the lock", "[concurrent]") {
+    drey::Cache<std::uint64_t, std::uint64_t,
+                drey::Memory<drey::S3Fifo, drey::DefaultHash, Stopping>>
+        cache{{.capacity = 64}};
+    std::optional<std::uint64_t> taken;
+    std::function<void()> meanwhile = [&] {  // for ever, if the put has the lock
+        support::elsewhere([&] { taken = cache.take(std::uint64_t{1}); });
+    };
+    cache.get(std::uint64_t{1});
+    if (!HazardDomain::QuickGuard(&HazardDomain::process())) {
+        WARN("SKIPPED: no quick guards here");
+        return;
+    }
+    support::elsewhere([&] {
+        cache.put(1, 10);
+        Stopping::here = &meanwhile;
+        cache.put(1, 20);
+    });
+    CHECK(taken == 10);
+}
+
 TEST_CASE("a put that looks at an entry while a load of the key begins dooms the load") {
     drey::Cache<std::uint64_t, std::uint64_t,
                 drey::Memory<drey::S3Fifo, drey::DefaultHash, Stopping>>

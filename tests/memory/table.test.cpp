@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <random>
 #include <set>
 #include <vector>
@@ -247,6 +248,61 @@ TEST_CASE("what leaves an old segment makes room there", "[table]") {
         held.add(random(), n + 1000);
     }
     CHECK(held.table().end() == end);
+}
+
+TEST_CASE("home among the groups of all shards is the home in the shard's own", "[table]") {
+    std::mt19937_64 random(5);
+    for (const unsigned shard_bits : {0u, 1u, 4u, 8u})
+        for (const std::uint32_t groups : {1u, 2u, 3u, 77u, 1000u, 1u << 20}) {
+            for (int i = 0; i < 200; ++i) {
+                const Hash h = random();
+                const auto shard = static_cast<std::uint32_t>(h >> 32 >> (32 - shard_bits));
+                CHECK(drey::Home::among(h, groups << shard_bits) ==
+                      shard * groups + drey::Home::among(h, groups, shard_bits));
+            }
+            const Hash last = ~Hash{0};
+            CHECK(drey::Home::among(last, groups << shard_bits) == (groups << shard_bits) - 1);
+        }
+}
+
+TEST_CASE("tables that share blocks grow apart, and find their own in any order", "[table]") {
+    constexpr unsigned shard_bits = 2;
+    drey::Blocks<Hash> blocks(shard_bits, 20);
+    std::vector<std::unique_ptr<drey::Table<Hash>>> tables;
+    for (std::uint32_t i = 0; i < 1u << shard_bits; ++i)
+        tables.push_back(std::make_unique<drey::Table<Hash>>(blocks, i));
+    std::mt19937_64 random(6);
+    std::vector<Hash> added;
+    for (int i = 0; i < 3'000; ++i) {
+        const Hash h = random();
+        if (blocks.shard(h) == 3 && i % 8 != 0) continue;  // it grows later than the others
+        auto& table = *tables[blocks.shard(h)];
+        table.reserve_one();
+        const Slot s = table.take(h);
+        *table.address(s) = h;
+        table.publish(s, h);
+        added.push_back(h);
+    }
+    CHECK(tables[3]->end() < tables[0]->end());
+    const auto is_in = [](const drey::Table<Hash>& table, Hash h) {
+        return table.find(h, [&](Hash other) { return other == h; }) != no_slot;
+    };
+    std::size_t at_home = 0;
+    for (const Hash h : added) {
+        REQUIRE(is_in(*tables[blocks.shard(h)], h));
+        // As who has not found the shard yet sees it.
+        const auto& newest = blocks.newest();
+        const std::uint32_t home = newest.home(h);
+        for (auto found = newest.tags(home).match(drey::tag_of(h)); found != 0;
+             found &= found - 1) {
+            const auto place = static_cast<unsigned>(std::countr_zero(found));
+            if (*newest.address(home, place) != h) continue;
+            ++at_home;
+            CHECK(tables[blocks.shard(h)]->at(newest.slot(blocks.shard(h), home, place)) == h);
+        }
+    }
+    CHECK(at_home > added.size() / 4);
+    for (const auto& table : tables) CHECK(table->validate([&](Slot s) { return table->at(s); }));
 }
 
 TEST_CASE("path visits every group, its home first", "[table]") {
