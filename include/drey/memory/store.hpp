@@ -412,7 +412,7 @@ public:
     }
 
 private:
-    /// The fast half of `read`, for what most hits are: the key is in the newest segment, no value
+    /// The fast half of `read`, for what most hits are: the key is in the newest block, no value
     /// ever had a deadline, and the caller is not in the middle of another call. The entry, if that
     /// was so; else nothing has happened.
     template <class Q>
