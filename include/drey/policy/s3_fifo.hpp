@@ -176,8 +176,8 @@ private:
         }
     }
 
+    Marks<3> hits_;  // first, apart from what changes: all that hits use
     SlotQueues queues_;
-    Marks<3> hits_;
     std::vector<Weight> weights_;  // only when weighed
     Ghost ghost_;
     std::size_t slots_ = 0;

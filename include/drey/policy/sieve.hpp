@@ -82,8 +82,8 @@ public:
     }
 
 private:
+    Marks<1> visited_;    // first, apart from what changes: all that hits use
     SlotRings<1> queue_;  // newest in front
-    Marks<1> visited_;
     Slot hand_ = no_slot;
 };
 
