@@ -447,7 +447,7 @@ private:
     [[gnu::always_inline]] bool overwrite_at_once(const Q& key, Hash h, V value) {
         QuickGuard guard(readers_);
         if (!guard) [[unlikely]] {
-            const Guard first(readers_);  // after a thread's first one, its guards may be quick
+            readers_.know_thread();
             return false;
         }
         const auto found = look_at_once<AsArgument<Q>>(guard.hand(), key, h);

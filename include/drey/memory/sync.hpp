@@ -31,6 +31,9 @@ struct Shared {
             explicit QuickGuard(Readers& readers) noexcept
                 : HazardDomain::QuickGuard(readers.quick_.load(std::memory_order_relaxed)) {}
         };
+        /// After a thread's first guard, which this is if there was none, its guards may be quick.
+        void know_thread() { const Guard first(*this); }
+
         using Moment = HazardDomain::Moment;
         Moment now() noexcept { return domain_->now(); }
         bool fenced_since(Moment moment) const noexcept { return domain_->fenced_since(moment); }
@@ -102,6 +105,7 @@ struct Unshared {
         private:
             const bool quick_;
         };
+        void know_thread() const noexcept {}
         void take_care() noexcept { careful_ = true; }
         void await_writers() const noexcept {}
 
