@@ -295,7 +295,8 @@ answer, and compares eviction policies with each other and with no cache.
   --threads N       threads, each with a database connection of its own (4)
   --capacity N      entries that the cache holds (a tenth of the rows)
   --updates P       percent of requests that change the user (0.5)
-  --policy NAME     fifo, lru, mru, lfu, random, sieve or s3-fifo; may be repeated (all)
+  --policy NAME     fifo, lru, mru, lfu, random, sieve, s3-fifo, w-tinylfu or adaptive;
+                    may be repeated (all)
   --trace FILE      who is asked for, instead of a Zipf(0.99) distribution: 32-bit
                     little-endian ids if FILE ends in .u32, else text, an id a line;
                     ids beyond the rows wrap around
@@ -345,7 +346,8 @@ std::optional<Options> parse(int argc, char** argv) {
             };
             if (std::ranges::none_of(policies, is_it))
                 throw BadOption("--policy: there is no '" + options.policies.back() +
-                                "'; there are fifo, lru, mru, lfu, random, sieve and s3-fifo");
+                                "'; there are fifo, lru, mru, lfu, random, sieve, s3-fifo, "
+                                "w-tinylfu and adaptive");
         } else if (name == "--erase") {
             const std::string when = line.text();
             if (when != "after" && when != "before" && when != "never")

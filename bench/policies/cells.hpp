@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string_view>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "drey/fwd.hpp"
@@ -47,23 +48,29 @@ drey::Replay replay(const Trace& trace, drey::Weight capacity, bool weighed, std
 struct Policy {
     std::string_view name;
     drey::Replay (*replay)(const Trace&, drey::Weight, bool, std::uint64_t);
-    bool is_random = false;  // what it misses depends on its seed
+    bool is_random = false;   // what it misses depends on its seed
+    bool is_default = false;  // caches that name no policy have it
 };
 
+template <class P>
+constexpr Policy policy(std::string_view name, bool is_random = false) {
+    return {name, &replay<P>, is_random, std::is_same_v<P, drey::DefaultPolicy>};
+}
+
 inline constexpr std::array all{
-    Policy{"fifo", &replay<drey::Fifo>},
-    Policy{"lru", &replay<drey::Lru>},
-    Policy{"s3-fifo", &replay<drey::S3Fifo>},
-    Policy{"default", &replay<drey::DefaultPolicy>, true},
-    Policy{"adaptive", &replay<drey::Adaptive>, true},
-    Policy{"w-tinylfu", &replay<drey::WTinyLfu>, true},
-    Policy{"w-tinylfu-1%", &replay<drey::BasicWTinyLfu<drey::WTinyLfuTuning{.adapts = false}>>,
-           true},
-    Policy{"sieve", &replay<drey::Sieve>},
-    Policy{"lfu", &replay<drey::Lfu>},
-    Policy{"random", &replay<drey::Random>, true},
-    Policy{"mru", &replay<drey::Mru>},
+    policy<drey::Fifo>("fifo"),
+    policy<drey::Lru>("lru"),
+    policy<drey::S3Fifo>("s3-fifo"),
+    policy<drey::Adaptive>("adaptive", true),
+    policy<drey::WTinyLfu>("w-tinylfu", true),
+    policy<drey::BasicWTinyLfu<drey::WTinyLfuTuning{.adapts = false}>>("w-tinylfu-1%", true),
+    policy<drey::Sieve>("sieve"),
+    policy<drey::Lfu>("lfu"),
+    policy<drey::Random>("random", true),
+    policy<drey::Mru>("mru"),
 };
+static_assert(std::count_if(all.begin(), all.end(), [](const Policy& p) { return p.is_default; }) ==
+              1);
 
 inline constexpr std::size_t fifo = 0, lru = 1, s3_fifo = 2;
 

@@ -42,7 +42,8 @@ entries, and generated traces, are summed up apart. Tables in Markdown.
   --seeds N           mean over N seeds of the policies with randomness; 1 unless given
   --cells             a row for each cell, too
   --csv               only cells, as trace,policy,capacity,requests,misses,missed_bytes
-  --metrics           lines "policies.POLICY.MEASURE value"; the tables go to stderr
+  --metrics           lines "policies.POLICY.MEASURE value", those of the policy that caches have
+                      by default under that name too; the tables go to stderr
   --threads N         as many as there are cores unless given
 )usage";
 
@@ -91,10 +92,12 @@ Options parse(std::span<char*> arguments) {
             for (const auto name : hit_ratio::detail::split(value()))
                 options.generated.emplace_back(name);
         } else if (option == "--policy") {
-            options.policies.emplace_back(value());
-            if (std::none_of(all.begin(), all.end(),
-                             [&](const Policy& p) { return p.name == options.policies.back(); }))
-                throw UsageError("no policy " + options.policies.back());
+            const std::string_view name = value();
+            const auto found = std::find_if(all.begin(), all.end(), [&](const Policy& p) {
+                return p.name == name || (p.is_default && name == "default");
+            });
+            if (found == all.end()) throw UsageError("no policy " + std::string(name));
+            options.policies.emplace_back(found->name);
         } else if (option == "--trace") {
             options.only_traces.emplace_back(value());
         } else if (option == "--published") {
@@ -254,6 +257,7 @@ void print_summaries(const Study& study, std::FILE* out) {
             summary.add(cell, study.is_generated(cell), cell.missed[p].requests);
         summary.print(out, all[p].name);
         if (study.options.metrics) summary.print_metrics(all[p].name);
+        if (study.options.metrics && all[p].is_default) summary.print_metrics("default");
     }
     for (const auto& [name, summary] : published)
         if (seen_in[name] == study.published.size()) summary.print(out, name + " (published)");
@@ -291,9 +295,17 @@ void print_bytes(const Study& study, std::FILE* out) {
         if (count != static_cast<double>(study.cells.size())) continue;
         std::fprintf(out, "| mean | | | %s | %.4f | %.4f |\n", name.c_str(), objects / count,
                      bytes / count);
-        if (study.options.metrics && name.find('(') == name.npos)
-            std::printf("policies.%s.object_miss_ratio %.5f\npolicies.%s.byte_miss_ratio %.5f\n",
-                        name.c_str(), objects / count, name.c_str(), bytes / count);
+        if (!study.options.metrics) continue;
+        for (const Policy& policy : all) {
+            if (policy.name != name) continue;
+            const auto print_as = [&, objects = objects, bytes = bytes,
+                                   count = count](const char* as) {
+                std::printf("policies.%s.object_miss_ratio %.5f\n", as, objects / count);
+                std::printf("policies.%s.byte_miss_ratio %.5f\n", as, bytes / count);
+            };
+            print_as(name.c_str());
+            if (policy.is_default) print_as("default");
+        }
     }
 }
 

@@ -37,7 +37,7 @@ namespace drey {
 ///
 /// `Backend` says where entries live: an eviction policy by itself means in this process, for any
 /// number of threads, and is short for `Memory<Policy, Hash, Equal>`; `Local<Policy>` is the same
-/// for one thread. `Cache<K, V>` alone uses the default policy.
+/// for one thread. `Cache<K, V>` alone uses the default policy, `Adaptive`.
 ///
 /// Thread safety: every call may be made from any thread at any time (`Local`: from one at a
 /// time). Construction and destruction must not overlap with other calls.

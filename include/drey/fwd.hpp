@@ -1,13 +1,13 @@
 #pragma once
 
 #include "drey/hash.hpp"
-#include "drey/policy/s3_fifo.hpp"
+#include "drey/policy/adaptive.hpp"
 
 /// The public templates and their defaults, once.
 namespace drey {
 
 /// Eviction policy of caches that do not name one.
-using DefaultPolicy = S3Fifo;
+using DefaultPolicy = Adaptive;
 
 template <class Policy = DefaultPolicy, class Hasher = DefaultHash, class Equal = DefaultEqual>
 struct Memory;
