@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "arguments.hpp"
 #include "curves.hpp"
 #include "input.hpp"
 #include "key_sample.hpp"
@@ -66,18 +67,14 @@ inline const CurvePolicy* find_curve_policy(std::string_view name) {
     throw UsageError("no policy " + std::string(name) + "; there are" + known);
 }
 
-inline LogOptions parse_log_options(std::span<char*> arguments) {
+inline LogOptions parse_log_options(std::span<char*> all) {
     LogOptions options;
-    for (std::size_t i = 0; i < arguments.size(); ++i) {
-        const std::string_view option = arguments[i];
-        const auto value = [&]() -> std::string_view {
-            if (++i == arguments.size()) throw UsageError(std::string(option) + " needs a value");
-            return arguments[i];
-        };
+    for (Arguments arguments(all); arguments.next();) {
+        const std::string_view option = arguments.option();
         if (option == "--format") {
-            options.format = parse_format(value());
+            options.format = parse_format(arguments.value());
         } else if (option == "--column") {
-            const std::string_view column = value();
+            const std::string_view column = arguments.value();
             if (column.empty()) throw UsageError("--column needs a number or a name");
             if (column.find_first_not_of("0123456789") == column.npos) {
                 options.how.column = parse_number<std::size_t>(column);
@@ -86,7 +83,7 @@ inline LogOptions parse_log_options(std::span<char*> arguments) {
             }
             if (!options.format) options.format = Format::csv;
         } else if (option == "--delimiter") {
-            const std::string_view delimiter = value();
+            const std::string_view delimiter = arguments.value();
             if (delimiter == "tab") {
                 options.how.delimiter = '\t';
             } else if (delimiter == "blanks") {
@@ -100,28 +97,28 @@ inline LogOptions parse_log_options(std::span<char*> arguments) {
         } else if (option == "--header") {
             options.how.header = true;
         } else if (option == "--policy") {
-            options.policies.push_back(find_curve_policy(value()));
+            options.policies.push_back(find_curve_policy(arguments.value()));
         } else if (option == "--sizes") {
-            options.sizes = parse_sizes(value());
+            options.sizes = parse_sizes(arguments.value());
         } else if (option == "--rate") {
-            options.rate = parse_number<double>(value());
+            options.rate = arguments.number<double>();
             if (options.rate > 1) throw UsageError("--rate takes a number up to 1");
         } else if (option == "--most") {
-            options.most = std::max<std::size_t>(1000, parse_number<std::size_t>(value()));
+            options.most = std::max<std::size_t>(1000, arguments.number<std::size_t>());
         } else if (option == "--exact") {
             options.exact = true;
         } else if (option == "--csv") {
-            options.csv = value();
+            options.csv = arguments.value();
         } else if (option == "--json") {
-            options.json = value();
+            options.json = arguments.value();
         } else if (option == "--plot") {
-            options.plot = value();
+            options.plot = arguments.value();
         } else if (option == "--title") {
-            options.title = value();
+            options.title = arguments.value();
         } else if (option == "--threads") {
-            options.threads = parse_number<unsigned>(value());
+            options.threads = arguments.number<unsigned>();
         } else if (option.starts_with("--")) {
-            throw UsageError("unknown option " + std::string(option));
+            arguments.unknown();
         } else if (!options.file.empty()) {
             throw UsageError("one file at a time");
         } else {

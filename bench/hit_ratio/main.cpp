@@ -35,7 +35,9 @@ input, and may be compressed with zstd or gzip. Lines without a key are counted 
 
 With --traces, traces are replayed exactly, by policies alone or in caches. By itself, prints miss
 ratios of every trace in FOLDER at several sizes. With --expected, compares with known miss counts,
-and fails unless every comparable row is exact.
+and fails unless every comparable row is exact. Policies have the names that they have by itself,
+and there is S3-FIFO-paper, which asks for two hits where ours asks for one: files of known miss
+counts call it S3-FIFO, and ours S3-FIFO-t1.
 
   --traces FOLDER       NAME.u32, NAME.u32s, plain or .zst
   --expected FILE       rows to reproduce, with the bare policy and with a cache; may be repeated

@@ -74,8 +74,13 @@ drey::Replay replay_cache(const Trace& trace, const Cell& cell) {
 
 using Run = drey::Replay (*)(const Trace&, const Cell&);
 
+/// What the files of expected misses call a uniform choice: a mean over seeds, so not one to the
+/// miss.
+inline constexpr std::string_view random_row = "Random-uniform(mean of 5)";
+
 struct PolicyUnderTest {
-    std::string_view name;  // as the files of expected misses have it
+    std::string_view name;
+    std::string_view row;  // what the files of expected misses call it, if they have it
     Run bare;
     Run cached;
     Run bare_in_bytes;
@@ -93,8 +98,10 @@ struct PolicyUnderTest {
 namespace detail {
 
 template <class Policy, class InBytes = Policy>
-constexpr PolicyUnderTest under_test(std::string_view name, std::size_t least_capacity = 1) {
+constexpr PolicyUnderTest under_test(std::string_view name, std::string_view row,
+                                     std::size_t least_capacity = 1) {
     return {name,
+            row,
             &replay_policy<Policy>,
             &replay_cache<Policy>,
             &replay_policy<InBytes>,
@@ -102,33 +109,43 @@ constexpr PolicyUnderTest under_test(std::string_view name, std::size_t least_ca
             least_capacity};
 }
 
+/// In bytes, as the reference has it.
 template <unsigned promote_at>
-constexpr PolicyUnderTest s3_fifo(std::string_view name) {
+constexpr PolicyUnderTest s3_fifo(std::string_view name, std::string_view row) {
     using drey::S3FifoTuning;
     return under_test<
         drey::BasicS3Fifo<S3FifoTuning{.promote_at = promote_at}>,
-        drey::BasicS3Fifo<S3FifoTuning{.promote_at = promote_at, .refuse_heavy = true}>>(name, 20);
+        drey::BasicS3Fifo<S3FifoTuning{.promote_at = promote_at, .refuse_heavy = true}>>(name, row,
+                                                                                         20);
 }
 
 }  // namespace detail
 
+/// Those that the reference has otherwise, or does not have, have no row.
 inline constexpr std::array policies{
-    detail::under_test<drey::Fifo>("FIFO"),
-    detail::under_test<drey::Lru>("LRU"),
-    detail::under_test<drey::Mru>("MRU"),
-    detail::under_test<drey::Lfu>("LFU"),
-    detail::under_test<drey::Random>("Random"),
-    detail::under_test<drey::Sieve>("SIEVE"),
-    detail::s3_fifo<2>("S3-FIFO"),
-    detail::s3_fifo<1>("S3-FIFO-t1"),
-    // Not those that the files of expected misses have, so not by their names.
-    detail::under_test<drey::Adaptive>("Adaptive"),
-    detail::under_test<drey::WTinyLfu>("drey-W-TinyLFU"),
+    detail::under_test<drey::Fifo>("FIFO", "FIFO"),
+    detail::under_test<drey::Lru>("LRU", "LRU"),
+    detail::under_test<drey::Mru>("MRU", "MRU"),
+    detail::under_test<drey::Lfu>("LFU", "LFU"),
+    detail::under_test<drey::Random>("Random", random_row),
+    detail::under_test<drey::Sieve>("SIEVE", "SIEVE"),
+    detail::s3_fifo<1>("S3-FIFO", "S3-FIFO-t1"),     // drey's
+    detail::s3_fifo<2>("S3-FIFO-paper", "S3-FIFO"),  // two hits, as the paper has it
+    detail::under_test<drey::WTinyLfu>("W-TinyLFU", ""),
+    detail::under_test<drey::Adaptive>("Adaptive", ""),
 };
 
 inline const PolicyUnderTest* find_policy(std::string_view name) noexcept {
     for (const PolicyUnderTest& policy : policies) {
         if (policy.name == name) return &policy;
+    }
+    return nullptr;
+}
+
+/// The policy that a row of expected misses is of, if it is one of ours.
+inline const PolicyUnderTest* find_row(std::string_view row) noexcept {
+    for (const PolicyUnderTest& policy : policies) {
+        if (policy.row == row) return &policy;
     }
     return nullptr;
 }

@@ -1,33 +1,17 @@
 #pragma once
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstdint>
-#include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <vector>
 
+#include "arguments.hpp"
 #include "drey/types.hpp"
 #include "expected.hpp"
 
 namespace hit_ratio {
-
-struct UsageError : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
-template <class Number>
-Number parse_number(std::string_view text) {
-    Number value{};
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || !(value > 0)) {
-        throw UsageError("\"" + std::string(text) + "\" is not a positive number");
-    }
-    return value;
-}
 
 /// A capacity, in objects or in percent of those that there are.
 struct Size {

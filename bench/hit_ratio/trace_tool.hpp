@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "arguments.hpp"
 #include "expected.hpp"
 #include "progress.hpp"
 #include "replay.hpp"
@@ -25,7 +26,6 @@
 /// A folder of traces against the policies and whole caches, and against known miss counts.
 namespace hit_ratio {
 
-inline constexpr std::string_view random_row = "Random-uniform(mean of 5)";
 inline constexpr double random_band = 0.015;
 inline constexpr int random_seeds = 5;
 
@@ -50,42 +50,38 @@ private:
     }
 };
 
-inline TraceOptions parse_trace_options(std::span<char*> arguments) {
+inline TraceOptions parse_trace_options(std::span<char*> all) {
     TraceOptions options;
-    for (std::size_t i = 0; i < arguments.size(); ++i) {
-        const std::string_view option = arguments[i];
-        const auto value = [&]() -> std::string_view {
-            if (++i == arguments.size()) throw UsageError(std::string(option) + " needs a value");
-            return arguments[i];
-        };
+    for (Arguments arguments(all); arguments.next();) {
+        const std::string_view option = arguments.option();
         if (option == "--traces") {
-            options.traces = value();
+            options.traces = arguments.value();
         } else if (option == "--expected") {
-            options.expected.emplace_back(value());
+            options.expected.emplace_back(arguments.value());
         } else if (option == "--random-band") {
-            options.random_bands.emplace_back(value());
+            options.random_bands.emplace_back(arguments.value());
         } else if (option == "--policy") {
-            options.policies.emplace_back(value());
+            options.policies.emplace_back(arguments.value());
             if (!find_policy(options.policies.back())) {
                 std::string known;
                 for (const auto& policy : policies) known += " " + std::string(policy.name);
                 throw UsageError("no policy " + options.policies.back() + "; there are" + known);
             }
         } else if (option == "--trace") {
-            options.only_traces.emplace_back(value());
+            options.only_traces.emplace_back(arguments.value());
         } else if (option == "--sizes") {
-            options.sizes = parse_sizes(value());
+            options.sizes = parse_sizes(arguments.value());
         } else if (option == "--only") {
-            const std::string_view which = value();
+            const std::string_view which = arguments.value();
             if (which != "bare" && which != "cache") throw UsageError("--only takes bare or cache");
             options.bare = which == "bare";
             options.cache = which == "cache";
         } else if (option == "--threads") {
-            options.threads = parse_number<unsigned>(value());
+            options.threads = arguments.number<unsigned>();
         } else if (option == "--csv") {
             options.csv = true;
         } else {
-            throw UsageError("unknown option " + std::string(option));
+            arguments.unknown();
         }
     }
     return options;
@@ -227,7 +223,7 @@ inline void compare(const TraceOptions& options, const Trace& trace,
             if (options.bare) good &= in_band(row, "bare policy", policy.bare, trace, report);
             if (options.cache) good &= in_band(row, "cache", policy.cached, trace, report);
         } else {
-            const PolicyUnderTest& policy = *find_policy(row.policy);
+            const PolicyUnderTest& policy = *find_row(row.policy);
             const Cell cell{.capacity = row.capacity, .weighed = row.sized()};
             if (options.bare)
                 good &= matches(row, "bare policy", policy.replay_policy(trace, cell), report);
@@ -252,10 +248,8 @@ inline std::map<std::string, std::vector<ExpectedRow>> comparable_rows(
                 if (!row.sized() && options.wants_policy("Random")) take(row);
                 continue;
             }
-            // A row called Random would not be of a uniform choice, or not of a known seed.
-            const PolicyUnderTest* policy = find_policy(row.policy);
-            if (!policy || policy->name == "Random" || !options.wants_policy(policy->name))
-                continue;
+            const PolicyUnderTest* policy = find_row(row.policy);
+            if (!policy || !options.wants_policy(policy->name)) continue;
             if (!row.sized() && row.capacity < policy->least_capacity) {
                 ++too_small;
             } else {
