@@ -5,8 +5,10 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <exception>
 #include <mutex>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <type_traits>
@@ -102,15 +104,27 @@ inline drey::Weight footprint(const Trace& trace) {
     return sum;
 }
 
+/// `whole`: the objects of the trace, or their bytes if `weighed`.
+inline Cell cell_of(const Trace& trace, double fraction, bool weighed, drey::Weight whole) {
+    const auto capacity = static_cast<drey::Weight>(fraction * static_cast<double>(whole) + 0.5);
+    return {&trace, fraction, weighed, std::max<drey::Weight>(1, capacity), {}};
+}
+
 /// `weighed`: in bytes, of a trace with sizes.
 inline std::vector<Cell> cells_of(const Trace& trace, bool weighed) {
-    const auto whole = static_cast<double>(weighed ? footprint(trace) : trace.distinct);
+    const drey::Weight whole = weighed ? footprint(trace) : trace.distinct;
     std::vector<Cell> cells;
-    for (const double fraction : fractions) {
-        const auto capacity = static_cast<drey::Weight>(fraction * whole + 0.5);
-        cells.push_back({&trace, fraction, weighed, std::max<drey::Weight>(1, capacity), {}});
-    }
+    for (const double fraction : fractions)
+        cells.push_back(cell_of(trace, fraction, weighed, whole));
     return cells;
+}
+
+/// For a row of a table.
+inline std::string name_of(const Cell& cell) {
+    char text[64];
+    std::snprintf(text, sizeof text, "%s | %g %% | %llu", cell.trace->name.c_str(),
+                  100 * cell.fraction, static_cast<unsigned long long>(cell.capacity));
+    return text;
 }
 
 /// Runs the wanted policies in all cells, in several threads. Rethrows what a replay throws.

@@ -1,7 +1,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <deque>
 #include <exception>
@@ -15,13 +14,18 @@
 #include <thread>
 #include <vector>
 
-#include "hit_ratio/expected.hpp"
+#include "hit_ratio/arguments.hpp"
 #include "hit_ratio/trace.hpp"
 #include "policies/cells.hpp"
+#include "policies/plot.hpp"
+#include "policies/published.hpp"
+#include "policies/summary.hpp"
 
 namespace {
 
 using namespace policies;
+using hit_ratio::Arguments;
+using hit_ratio::UsageError;
 
 constexpr const char* usage =
     R"usage(usage: policies --traces FOLDER [options]
@@ -39,6 +43,9 @@ entries, and generated traces, are summed up apart. Tables in Markdown.
   --bytes             instead, traces with sizes, at parts of the bytes of all objects: miss ratios
   --published FILE    beside them, rows of "trace,policy,cache_size_objects,requests,misses", or
                       with --bytes of "...,cache_size_bytes,...,missed_bytes"; may be repeated
+                      Where caches that ours follow are among them, in how far they differ
+  --plot FILE         draw the policies' means as .svg or .png, with gnuplot
+  --curves LIST       the traces whose miss-ratio curves are drawn beside them; up to 4
   --seeds N           mean over N seeds of the policies with randomness; 1 unless given
   --cells             a row for each cell, too
   --csv               only cells, as trace,policy,capacity,requests,misses,missed_bytes
@@ -47,16 +54,14 @@ entries, and generated traces, are summed up apart. Tables in Markdown.
   --threads N         as many as there are cores unless given
 )usage";
 
-struct UsageError : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
 struct Options {
     std::filesystem::path traces;
     std::vector<std::string> generated{"zipf09", "zipf_scan", "zipf_shift", "loop", "two_pools"};
     std::vector<std::string> policies;
     std::vector<std::string> only_traces;
     std::vector<std::filesystem::path> published;
+    std::filesystem::path plot;
+    std::vector<std::string> curves;
     bool bytes = false;
     bool cells = false;
     bool csv = false;
@@ -69,39 +74,33 @@ bool contains(const std::vector<std::string>& names, std::string_view name) {
     return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-unsigned parse_count(std::string_view text) {
-    unsigned value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || value == 0)
-        throw UsageError("\"" + std::string(text) + "\" is not a positive number");
-    return value;
-}
-
-Options parse(std::span<char*> arguments) {
+Options parse(std::span<char*> given) {
     Options options;
-    for (std::size_t i = 0; i < arguments.size(); ++i) {
-        const std::string_view option = arguments[i];
-        const auto value = [&]() -> std::string_view {
-            if (++i == arguments.size()) throw UsageError(std::string(option) + " needs a value");
-            return arguments[i];
-        };
+    for (Arguments arguments(given); arguments.next();) {
+        const std::string_view option = arguments.option();
         if (option == "--traces") {
-            options.traces = value();
+            options.traces = arguments.value();
         } else if (option == "--generated") {
             options.generated.clear();
-            for (const auto name : hit_ratio::detail::split(value()))
+            for (const auto name : hit_ratio::detail::split(arguments.value()))
                 options.generated.emplace_back(name);
         } else if (option == "--policy") {
-            const std::string_view name = value();
+            const std::string_view name = arguments.value();
             const auto found = std::find_if(all.begin(), all.end(), [&](const Policy& p) {
                 return p.name == name || (p.is_default && name == "default");
             });
             if (found == all.end()) throw UsageError("no policy " + std::string(name));
             options.policies.emplace_back(found->name);
         } else if (option == "--trace") {
-            options.only_traces.emplace_back(value());
+            options.only_traces.emplace_back(arguments.value());
         } else if (option == "--published") {
-            options.published.emplace_back(value());
+            options.published.emplace_back(arguments.value());
+        } else if (option == "--plot") {
+            options.plot = arguments.value();
+            hit_ratio::check_plot(options.plot);
+        } else if (option == "--curves") {
+            for (const auto name : hit_ratio::detail::split(arguments.value()))
+                options.curves.emplace_back(name);
         } else if (option == "--bytes") {
             options.bytes = true;
         } else if (option == "--cells") {
@@ -111,106 +110,30 @@ Options parse(std::span<char*> arguments) {
         } else if (option == "--metrics") {
             options.metrics = true;
         } else if (option == "--seeds") {
-            options.seeds = parse_count(value());
+            options.seeds = arguments.number<unsigned>();
         } else if (option == "--threads") {
-            options.threads = parse_count(value());
+            options.threads = arguments.number<unsigned>();
         } else {
-            throw UsageError("unknown option " + std::string(option));
+            arguments.unknown();
         }
     }
     if (options.traces.empty()) throw UsageError("--traces is needed");
+    if (options.bytes && !options.plot.empty()) throw UsageError("--plot is not of bytes");
+    if (options.curves.size() > 4) throw UsageError("--curves takes up to 4 traces");
     return options;
 }
-
-/// Published misses by policy, of one cell.
-using Published = std::map<std::string, Cell::Missed>;
 
 struct Study {
     const Options& options;
     std::vector<Cell> cells;
     std::vector<std::size_t> shown;  // policies
-    std::map<const Cell*, Published> published;
+    std::vector<Summary> summaries;  // of those shown
+    PublishedCells published;
 
     bool is_generated(const Cell& cell) const {
         return contains(options.generated, cell.trace->name);
     }
 };
-
-double reduction(double misses, double fifo_misses) {
-    return misses <= fifo_misses ? (fifo_misses - misses) / fifo_misses
-                                 : -(misses - fifo_misses) / misses;
-}
-
-/// How much a policy, or what was published of one, saves.
-class Summary {
-public:
-    void add(const Cell& cell, bool generated, double misses) {
-        const double fifo_misses = cell.missed[fifo].requests;
-        const double saved = reduction(misses, fifo_misses);
-        if (generated) {
-            generated_.add(saved);
-        } else if (cell.capacity < 100) {
-            small_.add(saved);
-        } else {
-            real_.add(saved);
-            if (misses > 1.02 * fifo_misses) ++worse_than_fifo_;
-            const double better =
-                std::min(cell.missed[lru].requests, cell.missed[s3_fifo].requests);
-            if (misses / better - 1 > worst_) {
-                worst_ = misses / better - 1;
-                worst_cell_ = cell.trace->name + " " + std::to_string(cell.capacity);
-            }
-        }
-    }
-
-    void print(std::FILE* out, std::string_view name) const {
-        std::fprintf(out, "| %.*s | %+.4f | %+.4f | %+.4f | %u | %+.1f %% (%s) |\n",
-                     static_cast<int>(name.size()), name.data(), real_.mean(), small_.mean(),
-                     generated_.mean(), worse_than_fifo_, 100 * worst_, worst_cell_.c_str());
-    }
-
-    void print_metrics(std::string_view name) const {
-        const auto line = [&](const char* measure, double value) {
-            std::printf("policies.%.*s.%s %.5f\n", static_cast<int>(name.size()), name.data(),
-                        measure, value);
-        };
-        line("mean_reduction", real_.mean());
-        line("small_mean_reduction", small_.mean());
-        line("generated_mean_reduction", generated_.mean());
-        line("cells_worse_than_fifo", worse_than_fifo_);
-        line("worst_loss", worst_);
-    }
-
-    static void print_heading(std::FILE* out) {
-        std::fputs(
-            "| policy | misses saved | of them under 100 entries | generated traces | cells > 2 % "
-            "worse than FIFO | worst loss against the better of LRU and S3-FIFO |\n"
-            "| --- | ---: | ---: | ---: | ---: | --- |\n",
-            out);
-    }
-
-private:
-    struct Mean {
-        double sum = 0;
-        unsigned count = 0;
-        void add(double x) {
-            sum += x;
-            ++count;
-        }
-        double mean() const { return count ? sum / count : 0; }
-    };
-    Mean real_, small_, generated_;
-    unsigned worse_than_fifo_ = 0;
-    double worst_ = -1;
-    std::string worst_cell_ = "-";
-};
-
-std::string capacity_of(const Cell& cell) {
-    char text[64];
-    std::snprintf(text, sizeof text, "%s | %g %% | %llu", cell.trace->name.c_str(),
-                  100 * cell.fraction, static_cast<unsigned long long>(cell.capacity));
-    return text;
-}
 
 void print_cells(const Study& study, std::FILE* out) {
     std::fputs("| trace | size | entries |", out);
@@ -220,7 +143,7 @@ void print_cells(const Study& study, std::FILE* out) {
     for (std::size_t i = 0; i < study.shown.size(); ++i) std::fputs(" ---: |", out);
     std::fputs("\n", out);
     for (const Cell& cell : study.cells) {
-        std::fprintf(out, "| %s |", capacity_of(cell).c_str());
+        std::fprintf(out, "| %s |", name_of(cell).c_str());
         for (const std::size_t p : study.shown) {
             const double misses = cell.missed[p].requests;
             if (p == fifo) {
@@ -251,13 +174,11 @@ void print_summaries(const Study& study, std::FILE* out) {
     }
 
     Summary::print_heading(out);
-    for (const std::size_t p : study.shown) {
-        Summary summary;
-        for (const Cell& cell : study.cells)
-            summary.add(cell, study.is_generated(cell), cell.missed[p].requests);
-        summary.print(out, all[p].name);
-        if (study.options.metrics) summary.print_metrics(all[p].name);
-        if (study.options.metrics && all[p].is_default) summary.print_metrics("default");
+    for (std::size_t i = 0; i < study.shown.size(); ++i) {
+        const Policy& policy = all[study.shown[i]];
+        study.summaries[i].print(out, policy.name);
+        if (study.options.metrics) study.summaries[i].print_metrics(policy.name);
+        if (study.options.metrics && policy.is_default) study.summaries[i].print_metrics("default");
     }
     for (const auto& [name, summary] : published)
         if (seen_in[name] == study.published.size()) summary.print(out, name + " (published)");
@@ -278,7 +199,7 @@ void print_bytes(const Study& study, std::FILE* out) {
         const auto row = [&](const std::string& name, const Cell::Missed& missed) {
             const double of_objects = missed.requests / requests, of_bytes = missed.weight / bytes;
             if (study.options.cells)
-                std::fprintf(out, "| %s | %s | %.4f | %.4f |\n", capacity_of(cell).c_str(),
+                std::fprintf(out, "| %s | %s | %.4f | %.4f |\n", name_of(cell).c_str(),
                              name.c_str(), of_objects, of_bytes);
             auto& mean = means[name];
             if (mean[2] == 0) names.push_back(name);
@@ -319,19 +240,31 @@ void print_csv(const Study& study) {
                         cell.missed[p].requests, cell.missed[p].weight);
 }
 
-void add_published(Study& study, const std::filesystem::path& file) {
-    for (const auto& row : hit_ratio::read_expected(file)) {
-        if (row.sized() != study.options.bytes) continue;
-        for (const Cell& cell : study.cells) {
-            // Rounded otherwise, a size may be off by one.
-            const auto off = row.capacity > cell.capacity ? row.capacity - cell.capacity
-                                                          : cell.capacity - row.capacity;
-            if (cell.trace->name == row.trace && off <= 1)
-                study.published[&cell][row.policy] = {
-                    static_cast<double>(row.misses),
-                    static_cast<double>(row.missed_bytes.value_or(0))};
-        }
+/// Runs the wanted policies in all cells, and shows how far it is.
+template <class Wanted>
+void run_cells(std::vector<Cell>& cells, const Options& options, Wanted&& wanted) {
+    const bool progress = isatty(STDERR_FILENO) != 0;
+    policies::run(cells, options.seeds, options.threads, wanted,
+                  [&](std::size_t done, std::size_t of) {
+                      if (progress) std::fprintf(stderr, "\r%zu of %zu ", done + 1, of);
+                  });
+    if (progress) std::fputs("\r\x1b[K", stderr);
+}
+
+void draw(const Study& study, const std::deque<Trace>& traces) {
+    std::vector<Cell> curves;
+    for (const std::string& name : study.options.curves) {
+        const auto trace = std::find_if(traces.begin(), traces.end(),
+                                        [&](const Trace& t) { return t.name == name; });
+        if (trace == traces.end()) throw std::runtime_error("there is no trace " + name);
+        for (const double fraction : curve_fractions)
+            curves.push_back(cell_of(*trace, fraction, false, trace->distinct));
     }
+    run_cells(curves, study.options, has_curve);
+    std::vector<Bar> bars;
+    for (std::size_t i = 0; i < study.shown.size(); ++i)
+        bars.push_back({all[study.shown[i]].name, study.summaries[i].saved()});
+    plot(study.options.plot, curves, bars);
 }
 
 int run(const Options& options) {
@@ -343,7 +276,7 @@ int run(const Options& options) {
     }
     if (traces.empty()) throw std::runtime_error(options.traces.string() + ": has no such traces");
 
-    Study study{options, {}, {}, {}};
+    Study study{options, {}, {}, {}, {}};
     for (const Trace& trace : traces)
         for (Cell& cell : cells_of(trace, options.bytes)) study.cells.push_back(cell);
     for (std::size_t p = 0; p < all.size(); ++p)
@@ -353,13 +286,15 @@ int run(const Options& options) {
         return p <= s3_fifo ||
                std::find(study.shown.begin(), study.shown.end(), p) != study.shown.end();
     };
-    const bool progress = isatty(STDERR_FILENO) != 0;
-    policies::run(study.cells, options.seeds, options.threads, wanted,
-                  [&](std::size_t done, std::size_t of) {
-                      if (progress) std::fprintf(stderr, "\r%zu of %zu ", done + 1, of);
-                  });
-    if (progress) std::fputs("\r\x1b[K", stderr);
-    for (const auto& file : options.published) add_published(study, file);
+    run_cells(study.cells, options, wanted);
+    for (const std::size_t p : study.shown) {
+        Summary summary;
+        for (const Cell& cell : study.cells)
+            summary.add(cell, study.is_generated(cell), cell.missed[p].requests);
+        study.summaries.push_back(summary);
+    }
+    for (const auto& file : options.published)
+        add_published(study.published, study.cells, options.bytes, file);
 
     std::FILE* const out = options.metrics ? stderr : stdout;
     if (options.csv) {
@@ -369,7 +304,9 @@ int run(const Options& options) {
     } else {
         if (options.cells) print_cells(study, out);
         print_summaries(study, out);
+        print_models(study.cells, study.shown, study.published, options.metrics, out);
     }
+    if (!options.plot.empty()) draw(study, traces);
     return 0;
 }
 
