@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "drey/cache.hpp"
+#include "drey/policy/adaptive.hpp"
 #include "drey/policy/fifo.hpp"
 #include "drey/policy/lfu.hpp"
 #include "drey/policy/lru.hpp"
@@ -15,6 +16,7 @@
 #include "drey/policy/random.hpp"
 #include "drey/policy/s3_fifo.hpp"
 #include "drey/policy/sieve.hpp"
+#include "drey/policy/w_tiny_lfu.hpp"
 #include "support/catch.hpp"
 #include "support/counted.hpp"
 #include "support/threads.hpp"
@@ -237,12 +239,15 @@ void stress() {
 }  // namespace
 
 TEMPLATE_TEST_CASE("all calls at once from many threads, on words", "[concurrent]", drey::Fifo,
-                   drey::Lru, drey::Mru, drey::Lfu, drey::Random, drey::Sieve, drey::S3Fifo) {
+                   drey::Lru, drey::Mru, drey::Lfu, drey::Random, drey::Sieve, drey::S3Fifo,
+                   drey::Adaptive, drey::WTinyLfu) {
     stress<Words, TestType>();
 }
 
+// What texts change is in the store, so a policy of each kind does: hits do nothing, leave a mark,
+// or reorder, and a policy may ask for the hashes of what it holds.
 TEMPLATE_TEST_CASE("all calls at once from many threads, on texts", "[concurrent]", drey::Fifo,
-                   drey::Lru, drey::Mru, drey::Lfu, drey::Random, drey::Sieve, drey::S3Fifo) {
+                   drey::Sieve, drey::Lru, drey::Adaptive, drey::WTinyLfu) {
     stress<Texts, TestType>();
 }
 
