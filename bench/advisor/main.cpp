@@ -49,9 +49,11 @@ struct Total {
 double hit_ratio_of(std::string_view policy, std::span<const drey::Hash> keys, double capacity) {
     const auto entries = static_cast<drey::Weight>(std::max(1.0, std::round(capacity)));
     double hit_ratio = -1;
-    drey::detail::each_rival([&]<class P>(const char* name) {
+    const auto run_if_it = [&]<class P>(const char* name) {
         if (policy == name) hit_ratio = 1 - drey::simulate<P>(keys, entries).miss_ratio();
-    });
+    };
+    drey::detail::each_rival(run_if_it);
+    drey::detail::each_other_policy(run_if_it);
     return hit_ratio;
 }
 

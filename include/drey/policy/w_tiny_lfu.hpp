@@ -35,13 +35,15 @@ struct WTinyLfuTuning {
 ///  - On a tie the main part's entry stays; but a newcomer that was asked for often gets in once in
 ///    128 times at random, as in Caffeine: who sends keys that seem as popular as the victim, by
 ///    choice or by colliding with it, cannot make it stay for ever.
-///  - The first step is 3 % of the capacity and each is a tenth shorter than the last, unless the
-///    hit ratio changed by 5 points; Caffeine's are twice as long and go on for longer. Misses
-///    less, as chance leads long steps astray.
+///  - The first step makes the window larger, by 4 % of the capacity, and each is a tenth shorter
+///    than the last, unless the hit ratio changed by 5 points. Caffeine's first makes it smaller,
+///    and its steps are half as long again and go on for longer. Misses less: chance leads long
+///    steps astray, and short streams of requests end before a window that shrank has grown.
 ///  - No doorkeeper: the sketch is large enough to do without.
 ///  - Weights: the newcomer contends with the victim alone, however light that is.
 ///
-/// O(1); 9 bytes a slot (17 with weights), and 16 an entry for the sketch.
+/// O(1), but that one call may move all that a window gives up which shrinks, 4 % of the capacity;
+/// 9 bytes a slot (17 with weights), and 16 an entry for the sketch.
 ///
 /// Invariants: used_[p] is what the entries in part p weigh, and parts_ says where each is.
 template <WTinyLfuTuning tuning = WTinyLfuTuning{}>
@@ -65,6 +67,7 @@ public:
         weighed_ = b.weighed;
         capacity_ = b.capacity;
         fit_sketch();
+        evicts_ = false;
         climber_ = {.step = first_step * static_cast<double>(capacity_)};
         set_window(tuning.window_percent / 100.0 * static_cast<double>(capacity_));
     }
@@ -125,6 +128,7 @@ public:
 
     template <class HashOf>
     Slot evict(HashOf&& hash_of) noexcept {
+        evicts_ = true;
         const Slot victim = choose(hash_of);
         erased(victim);
         return victim;
@@ -235,6 +239,7 @@ private:
 
     void count(bool hit) noexcept {
         if constexpr (tuning.adapts) {
+            if (!evicts_) return;  // what hits while there is room for all says nothing
             climber_.hits += hit ? 1 : 0;
             if (++climber_.requests >= 10 * std::max<std::size_t>(held_, 10)) climb();
         }
@@ -252,7 +257,7 @@ private:
         set_window(c.window + move);
     }
 
-    static constexpr double first_step = 0.03;  // of the capacity
+    static constexpr double first_step = 0.04;  // of the capacity
     static constexpr unsigned often = 6;
 
     SlotRings<3> rings_;  // front: used last
@@ -270,6 +275,7 @@ private:
     Weight incoming_ = 0;  // what is about to be inserted weighs
     std::uint64_t random_ = 1;
     bool weighed_ = false;
+    bool evicts_ = false;  // since the capacity was set
 };
 
 using WTinyLfu = BasicWTinyLfu<>;
