@@ -49,6 +49,23 @@ TEST_CASE("the oldest slot of a queue becomes the newest when it is renewed") {
     CHECK(queues.pop_oldest(1) == 0);
 }
 
+TEST_CASE("a slot queue is gone through from the oldest to the newest") {
+    SlotQueues queues = queues_of(5);
+    const auto in = [&](unsigned queue) {
+        std::vector<Slot> slots;
+        queues.each(queue, [&](Slot s) { slots.push_back(s); });
+        return slots;
+    };
+    CHECK(in(0).empty());
+    queues.push(0, 4);
+    CHECK(in(0) == std::vector<Slot>{4});
+    for (const Slot s : {2u, 0u, 3u}) queues.push(0, s);
+    queues.renew_oldest(0);
+    queues.push(1, 1);
+    CHECK(in(0) == std::vector<Slot>{2, 0, 3, 4});
+    CHECK(in(1) == std::vector<Slot>{1});
+}
+
 TEST_CASE("a slot knows its queue") {
     SlotQueues queues = queues_of(3);
     queues.push(0, 0);

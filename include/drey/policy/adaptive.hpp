@@ -66,7 +66,7 @@ public:
         weighed_ = b.weighed;
         filling_ |= b.capacity > capacity_;
         capacity_ = b.capacity;
-        ghost_.budget({percent(b.capacity, ghost_percent), b.weighed});
+        ghost_.budget({detail::percent(b.capacity, ghost_percent), b.weighed});
         tournament_ = std::move(tournament);
         fit();
         set_share();
@@ -132,7 +132,7 @@ public:
     template <class F>
     void each_in_order(F&& f) const {
         for (const auto queue : {detail::kept, detail::trial})
-            each_in(queue, [&](Slot s) { f(s, turns_.turns(s) + turns_.hits(s)); });
+            queues_.each(queue, [&](Slot s) { f(s, turns_.turns(s) + turns_.hits(s)); });
     }
 
     /// What the trial may weigh: the share that is best of late.
@@ -143,7 +143,7 @@ public:
         std::size_t held = 0;
         for (const auto queue : {detail::trial, detail::kept}) {
             Weight used = 0;
-            each_in(queue, [&](Slot s) {
+            queues_.each(queue, [&](Slot s) {
                 used += weight(s);
                 ++held;
             });
@@ -187,23 +187,6 @@ private:
         std::uint32_t name(Slot s) const noexcept { return self.samples_.name(hash_of(s)); }
     };
 
-    /// Rounded down, without overflow.
-    static constexpr Weight percent(Weight of, unsigned parts) noexcept {
-        return of / 100 * parts + of % 100 * parts / 100;
-    }
-
-    /// From the oldest to the newest.
-    template <class F>
-    void each_in(detail::TrialQueue queue, F&& f) const {
-        const Slot oldest = queues_.oldest(queue);
-        if (oldest == no_slot) return;
-        Slot s = oldest;
-        do {
-            f(s);
-            s = queues_.newer(s);
-        } while (s != oldest);
-    }
-
     Weight weight(Slot s) const noexcept { return weighed_ ? weights_[s] : 1; }
 
     void enter(detail::TrialQueue queue, Slot s) noexcept {
@@ -241,7 +224,7 @@ private:
     }
 
     void set_share() noexcept {
-        trial_most_ = std::max<Weight>(1, percent(capacity_, tournament_.share_percent()));
+        trial_most_ = std::max<Weight>(1, detail::percent(capacity_, tournament_.share_percent()));
     }
 
     /// Fits sketch and sample to the number of entries: known in advance, or as many as there are.

@@ -30,6 +30,11 @@ struct Budget {
 
 namespace detail {
 
+/// So many hundredths, rounded down, without overflow.
+constexpr Weight percent(Weight of, unsigned parts) noexcept {
+    return of / 100 * parts + of % 100 * parts / 100;
+}
+
 template <class P>
 concept Inserts = requires(P p, Slot s, Hash h) {
     requires noexcept(p.inserted(s, h));

@@ -49,9 +49,9 @@ public:
     void budget(Budget b) {
         if (b.weighed) weights_.resize(slots_);
         weighed_ = b.weighed;
-        small_most_ = std::max<Weight>(1, percent(b.capacity, tuning.small_percent));
+        small_most_ = std::max<Weight>(1, detail::percent(b.capacity, tuning.small_percent));
         main_most_ = b.capacity - std::min(small_most_, b.capacity);
-        ghost_.budget({percent(b.capacity, tuning.ghost_percent), b.weighed});
+        ghost_.budget({detail::percent(b.capacity, tuning.ghost_percent), b.weighed});
     }
 
     void grow(std::size_t slots) {
@@ -107,15 +107,15 @@ public:
     /// the first eviction. Lost: hits in M, and whom G remembers.
     template <class F>
     void each_in_order(F&& f) const {
-        each_in(main, [&](Slot s) { f(s, tuning.promote_at); });
-        each_in(small, [&](Slot s) { f(s, unsigned{hits_.get(s)}); });
+        queues_.each(main, [&](Slot s) { f(s, tuning.promote_at); });
+        queues_.each(small, [&](Slot s) { f(s, unsigned{hits_.get(s)}); });
     }
 
     bool validate() const {
         if (!queues_.validate() || !ghost_.validate()) return false;
         for (const Queue queue : {small, main}) {
             Weight used = 0;
-            each_in(queue, [&](Slot s) { used += weight(s); });
+            queues_.each(queue, [&](Slot s) { used += weight(s); });
             if (used != used_[queue]) return false;
         }
         return true;
@@ -123,23 +123,6 @@ public:
 
 private:
     enum Queue : unsigned { small, main };
-
-    /// Rounded down, without overflow.
-    static constexpr Weight percent(Weight of, unsigned parts) noexcept {
-        return of / 100 * parts + of % 100 * parts / 100;
-    }
-
-    /// From the oldest to the newest.
-    template <class F>
-    void each_in(Queue queue, F&& f) const {
-        const Slot oldest = queues_.oldest(queue);
-        if (oldest == no_slot) return;
-        Slot s = oldest;
-        do {
-            f(s);
-            s = queues_.newer(s);
-        } while (s != oldest);
-    }
 
     Weight weight(Slot s) const noexcept { return weighed_ ? weights_[s] : 1; }
 

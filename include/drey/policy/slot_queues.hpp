@@ -77,6 +77,17 @@ public:
         if (oldest_[queue] == from) oldest_[queue] = to;
     }
 
+    /// Calls `f(slot)` for each in a queue, from the oldest to the newest.
+    template <class F>
+    void each(unsigned queue, F&& f) const {
+        Slot s = oldest_[queue];
+        if (s == no_slot) return;
+        do {
+            f(s);
+            s = newer(s);
+        } while (s != oldest_[queue]);
+    }
+
     /// Whether both circles close in both directions. Linear in the slots held.
     bool validate() const {
         std::size_t seen = 0;

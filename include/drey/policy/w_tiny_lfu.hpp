@@ -225,8 +225,7 @@ private:
         climber_.window = std::clamp(size, std::min(1.0, whole), std::max(1.0, 0.8 * whole));
         window_most_ = std::min(capacity_, static_cast<Weight>(std::ceil(climber_.window)));
         main_most_ = capacity_ - window_most_;
-        protected_most_ = main_most_ / 100 * tuning.protected_percent +
-                          main_most_ % 100 * tuning.protected_percent / 100;
+        protected_most_ = detail::percent(main_most_, tuning.protected_percent);
     }
 
     struct Climber {
