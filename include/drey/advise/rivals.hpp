@@ -23,7 +23,7 @@ struct SimulatedBytes {
 template <class P>
 inline constexpr SimulatedBytes simulated_bytes{};
 template <>
-inline constexpr SimulatedBytes simulated_bytes<Adaptive>{.itself = 16 << 10, .an_entry = 24};
+inline constexpr SimulatedBytes simulated_bytes<Adaptive>{.itself = 4608, .an_entry = 24};
 template <>
 inline constexpr SimulatedBytes simulated_bytes<WTinyLfu>{.itself = 4 << 10, .an_entry = 32};
 
