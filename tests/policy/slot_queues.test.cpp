@@ -8,12 +8,14 @@
 #include <random>
 #include <vector>
 
+#include "drey/policy/slot_links.hpp"
 #include "support/catch.hpp"
 
 namespace {
 
 using drey::no_slot;
 using drey::Slot;
+using drey::SlotLinks;
 using drey::SlotQueues;
 
 SlotQueues queues_of(std::size_t slots) {
@@ -74,6 +76,34 @@ TEST_CASE("a slot knows its queue") {
     CHECK(queues.queue_of(0) == 0);
     CHECK(queues.queue_of(1) == 1);
     CHECK(queues.queue_of(2) == 1);
+}
+
+TEST_CASE("slot links keep what they were given, whatever the number of slots, and when it grows") {
+    SlotLinks links;
+    struct Written {
+        Slot at;
+        SlotLinks::Link link;
+    };
+    std::vector<Written> written;
+    for (const std::size_t slots : {1u, 2u, 3u, 100u, 1u << 15, (1u << 15) + 2, (1u << 19) + 2}) {
+        links.grow(slots);
+        const auto last = static_cast<Slot>(slots - 1);
+        for (const Slot at : {last, last / 2})
+            if (written.empty() || at > written.back().at) written.push_back({at, {last, last, 0}});
+        for (std::size_t i = 0; i < written.size(); ++i) {
+            auto& [at, link] = written[i];
+            link = {i % 2 == 0 ? last : 0, i % 2 == 0 ? 0 : last, i % 2 == 0 ? 1u : 0u};
+            links.set(at, link);
+        }
+        links.set_older(written.back().at, written.back().link.older = last / 2);
+        links.set_newer(written.back().at, written.back().link.newer = last / 3);
+        links.grow(slots + 1);
+        for (const auto& [at, link] : written) {
+            CHECK(links.newer(at) == link.newer);
+            CHECK(links.older(at) == link.older);
+            CHECK(links.queue(at) == link.queue);
+        }
+    }
 }
 
 TEST_CASE("slot queues agree with deques through any operations") {

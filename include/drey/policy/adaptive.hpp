@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "drey/policy/contest.hpp"
-#include "drey/policy/ghost.hpp"
 #include "drey/policy/hit_samples.hpp"
 #include "drey/policy/policy.hpp"
+#include "drey/policy/rough_ghost.hpp"
 #include "drey/policy/sketch.hpp"
 #include "drey/policy/slot_queues.hpp"
 #include "drey/policy/tournament.hpp"
@@ -35,19 +35,20 @@ namespace drey {
 ///  - Four miniatures of this cache with other shares see a sample of the requests; the share of
 ///    the one that misses least is taken (Tournament).
 ///
-/// What it is made of: the queues and the ghost are S3-FIFO's (Yang et al., SOSP 2023), the sketch
-/// and the contest TinyLFU's (Einziger, Friedman, Manes, ACM ToS 2017), sampled miniatures were
-/// proposed by Waldspurger et al. ("Cache modeling and optimization using miniature simulations",
-/// USENIX ATC 2017), turns are those of generalised CLOCK.
+/// What it is made of: the queues and the ghost are S3-FIFO's (Yang et al., SOSP 2023), the latter
+/// made smaller (RoughGhost), the sketch and the contest TinyLFU's (Einziger, Friedman, Manes, ACM
+/// ToS 2017), sampled miniatures were proposed by Waldspurger et al. ("Cache modeling and
+/// optimization using miniature simulations", USENIX ATC 2017), turns are those of generalised
+/// CLOCK.
 ///
-/// With weights, the contest is about the requests that a unit of weight brings, shares and the
-/// memory of the ghost are weights, and miniatures count entries.
+/// With weights, the contest is about the requests that a unit of weight brings, and shares are
+/// weights; ghost and miniatures count entries.
 ///
 /// Nobody who does not know the seed can choose keys that share counters, or the sample.
 ///
-/// O(1) amortised, and never more than some hundred steps, but when a table grows; 9 bytes a slot
-/// (17 with weights), 8.1 an entry for the sketch, 7.3 for each remembered key (19), of which there
-/// are half as many as entries, and at most 5 KB for the miniatures.
+/// O(1) amortised, and never more than some hundred steps, but when a table grows; 5 to 9 bytes a
+/// slot (8 more with weights), 8.1 an entry for the sketch, 1.05 for the ghost, which remembers
+/// half as many keys, and at most 5 KB for the miniatures.
 ///
 /// Invariants: used_[q] is what the entries in queue q weigh, held_ how many they are.
 class Adaptive {
@@ -66,7 +67,6 @@ public:
         weighed_ = b.weighed;
         filling_ |= b.capacity > capacity_;
         capacity_ = b.capacity;
-        ghost_.budget({detail::percent(b.capacity, ghost_percent), b.weighed});
         tournament_ = std::move(tournament);
         fit();
         set_share();
@@ -84,8 +84,9 @@ public:
     /// for it may push it out.
     bool admit(Hash h, Weight) noexcept {
         samples_.drain([this](std::uint32_t name) { learn(name); });
-        sketch_.add(samples_.name(h));
-        returns_ = ghost_.remove(h);
+        const std::uint32_t name = samples_.name(h);
+        sketch_.add(name);
+        returns_ = ghost_.remove(name);
         return true;
     }
 
@@ -122,7 +123,7 @@ public:
         Contestants<HashOf> contestants{*this, hash_of};
         if (filling_) fill_kept(contestants);
         const auto victim = detail::evict_loser(contestants);
-        if (victim.queue == detail::trial) ghost_.add(hash_of(victim.place), weight(victim.place));
+        if (victim.queue == detail::trial) ghost_.add(contestants.name(victim.place));
         --held_;
         return victim.place;
     }
@@ -153,8 +154,6 @@ public:
     }
 
 private:
-    static constexpr unsigned ghost_percent = 50;
-
     /// What the rule of eviction sees.
     template <class HashOf>
     struct Contestants {
@@ -227,13 +226,16 @@ private:
         trial_most_ = std::max<Weight>(1, detail::percent(capacity_, tournament_.share_percent()));
     }
 
-    /// Fits sketch and sample to the number of entries: known in advance, or as many as there are.
+    /// Fits sketch, ghost and sample to the number of entries: known in advance, or as many as
+    /// there are.
     void fit() noexcept {
         const Weight most = weighed_ ? ~Weight{0} : capacity_;
         std::size_t entries = 128;
         while (entries < held_) entries *= 2;
         expected_ = entries;
-        sketch_.resize(static_cast<std::size_t>(std::min<Weight>(entries, most)));
+        const auto some = static_cast<std::size_t>(std::min<Weight>(entries, most));
+        sketch_.resize(some);
+        ghost_.resize((some + 1) / 2);
         const Weight whole = weighed_ ? entries : std::max<Weight>(capacity_, 1);
         const unsigned size = Tournament::size_for(whole);
         if (weighed_) tournament_.set_size(size);
@@ -245,7 +247,7 @@ private:
     HitSamples samples_;
     SlotQueues queues_;
     std::vector<Weight> weights_;  // only when weighed
-    Ghost ghost_;
+    RoughGhost ghost_;
     Sketch sketch_;
     Tournament tournament_;
     std::size_t slots_ = 0;

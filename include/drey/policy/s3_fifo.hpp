@@ -33,7 +33,7 @@ struct S3FifoTuning {
 ///    refuse what fits, and S outgrows its share anyway until M has filled. `refuse_heavy` turns
 ///    it away, as theirs does.
 ///
-/// O(1) amortised; 9 bytes a slot (17 with weights), and 7.3 for each remembered key (19).
+/// O(1) amortised; 5 to 9 bytes a slot (8 more with weights), and 7.3 for each remembered key (19).
 ///
 /// Invariant: used_[q] is what the entries in queue q weigh.
 template <S3FifoTuning tuning = S3FifoTuning{}>

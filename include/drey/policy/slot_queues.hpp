@@ -2,19 +2,18 @@
 
 #include <array>
 #include <cstddef>
-#include <cstdint>
-#include <vector>
 
+#include "drey/policy/slot_links.hpp"
 #include "drey/types.hpp"
 
 namespace drey {
 
-/// Two first-in-first-out queues of slots, threaded through one pair of 32-bit link columns.
+/// Two first-in-first-out queues of slots, threaded through one column of links (SlotLinks).
 ///
 /// Each is a circle with a hand that points at the oldest slot, so that giving the oldest another
 /// turn, as the newest, only moves the hand: as in CLOCK (Corbató 1968), nothing is written. A
-/// spare bit of a link says which queue the slot is in. Eight bytes a slot, slots below 2^31; every
-/// operation O(1). Not thread-safe: a policy is called under its shard's lock.
+/// bit of a link says which queue the slot is in. Four to eight bytes a slot, slots below 2^31;
+/// every operation O(1). Not thread-safe: a policy is called under its shard's lock.
 ///
 /// Invariants: of neighbours a and b in a circle, b is a's newer one if a is b's older one, but
 /// for the newest and the oldest, which are joined the same way; all say the same queue. A slot in
@@ -22,29 +21,27 @@ namespace drey {
 class SlotQueues {
 public:
     /// Makes every slot below `n` valid. May throw std::bad_alloc, changing nothing.
-    void grow(std::size_t n) {
-        if (n > links_.size()) links_.resize(n);
-    }
+    void grow(std::size_t n) { links_.grow(n); }
 
     /// The slot that came first, or `no_slot` of an empty queue.
     Slot oldest(unsigned queue) const noexcept { return oldest_[queue]; }
     bool empty(unsigned queue) const noexcept { return oldest_[queue] == no_slot; }
 
     /// Of a slot in a queue: which that is, and the one that came next; for the newest, the oldest.
-    unsigned queue_of(Slot s) const noexcept { return links_[s].newer >> queue_shift; }
-    Slot newer(Slot s) const noexcept { return links_[s].newer & slot_mask; }
+    unsigned queue_of(Slot s) const noexcept { return links_.queue(s); }
+    Slot newer(Slot s) const noexcept { return links_.newer(s); }
 
     void push(unsigned queue, Slot s) noexcept {
         const Slot oldest = oldest_[queue];
         if (oldest == no_slot) {
             oldest_[queue] = s;
-            links_[s] = {tagged(queue, s), s};
+            links_.set(s, {s, s, queue});
             return;
         }
-        const Slot newest = links_[oldest].older;
-        links_[s] = {tagged(queue, oldest), newest};
-        links_[oldest].older = s;
-        links_[newest].newer = tagged(queue, s);
+        const Slot newest = links_.older(oldest);
+        links_.set(s, {oldest, newest, queue});
+        links_.set_older(oldest, s);
+        links_.set_newer(newest, s);
     }
 
     /// Makes the oldest the newest. The queue must not be empty.
@@ -66,15 +63,15 @@ public:
 
     /// Puts `to`, which is in no queue, in the very place of `from`, which leaves.
     void replace(Slot from, Slot to) noexcept {
-        const unsigned queue = queue_of(from);
-        if (newer(from) == from) {
-            links_[to] = {tagged(queue, to), to};
+        const SlotLinks::Link link = links_.get(from);
+        if (link.newer == from) {
+            links_.set(to, {to, to, link.queue});
         } else {
-            links_[to] = links_[from];
-            links_[newer(to)].older = to;
-            links_[links_[to].older].newer = tagged(queue, to);
+            links_.set(to, link);
+            links_.set_older(link.newer, to);
+            links_.set_newer(link.older, to);
         }
-        if (oldest_[queue] == from) oldest_[queue] = to;
+        if (oldest_[link.queue] == from) oldest_[link.queue] = to;
     }
 
     /// Calls `f(slot)` for each in a queue, from the oldest to the newest.
@@ -97,7 +94,7 @@ public:
             do {
                 if (queue_of(s) != queue || ++seen > links_.size()) return false;
                 const Slot next = newer(s);
-                if (next >= links_.size() || links_[next].older != s) return false;
+                if (next >= links_.size() || links_.older(next) != s) return false;
                 s = next;
             } while (s != oldest_[queue]);
         }
@@ -105,27 +102,16 @@ public:
     }
 
 private:
-    static constexpr unsigned queue_shift = 31;
-    static constexpr Slot slot_mask = (Slot{1} << queue_shift) - 1;
-
-    struct Links {
-        Slot newer = 0;  // and in the highest bit, the queue
-        Slot older = 0;
-    };
-
-    static Slot tagged(unsigned queue, Slot newer) noexcept { return queue << queue_shift | newer; }
-
     /// Returns what was the newer neighbour, if there was any.
     Slot unlink(Slot s) noexcept {
-        const Links links = links_[s];
-        const Slot newer = links.newer & slot_mask;
-        if (newer == s) return no_slot;
-        links_[newer].older = links.older;
-        links_[links.older].newer = links.newer;
-        return newer;
+        const SlotLinks::Link link = links_.get(s);
+        if (link.newer == s) return no_slot;
+        links_.set_older(link.newer, link.older);
+        links_.set_newer(link.older, link.newer);
+        return link.newer;
     }
 
-    std::vector<Links> links_;
+    SlotLinks links_;
     std::array<Slot, 2> oldest_{no_slot, no_slot};
 };
 
