@@ -217,8 +217,8 @@ private:
         filling_ = false;
     }
 
-    /// A request for a key of the sample.
-    void learn(std::uint32_t name) noexcept {
+    /// A request for a key of the sample. Rare, so that it need not be inlined.
+    [[gnu::noinline]] void learn(std::uint32_t name) noexcept {
         if (tournament_.request(name, sketch_)) set_share();
     }
 

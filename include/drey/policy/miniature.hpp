@@ -113,10 +113,13 @@ private:
         unsigned estimate(Place x) const noexcept { return sketch.estimate(mini.names_[x]); }
     };
 
-    /// Compilers make it vector instructions, as the loop has no way out.
+    /// `count` if it is not there, as is usual. Compilers make the first loop vector instructions,
+    /// as it has no way out.
     static unsigned find(const std::uint32_t* names, unsigned count, std::uint32_t name) noexcept {
-        unsigned at = count;
-        for (unsigned i = 0; i < count; ++i) at = names[i] == name ? i : at;
+        std::uint32_t there = 0;
+        for (unsigned i = 0; i < count; ++i) there |= names[i] == name ? 1u : 0u;
+        unsigned at = there == 0 ? count : 0;
+        while (at < count && names[at] != name) ++at;
         return at;
     }
 

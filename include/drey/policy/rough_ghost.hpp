@@ -32,7 +32,7 @@ public:
         if (count != rings_count_ && !replace(count)) return false;
         const auto cells = static_cast<unsigned>(count == 0 ? 0 : (keys + count - 1) / count);
         for (std::size_t i = 0; cells < cells_ && i < count; ++i)
-            std::fill(rings_[i].marks.begin() + cells, rings_[i].marks.end(), std::uint16_t{0});
+            std::fill(rings_[i].marks.begin() + cells, rings_[i].marks.end() - 1, std::uint16_t{0});
         cells_ = cells;
         return true;
     }
@@ -44,8 +44,9 @@ public:
     void add(std::uint32_t name) noexcept {
         if (rings_count_ == 0) return;
         Ring& ring = ring_of(name);
-        if (ring.next >= cells_) ring.next = 0;
-        ring.marks[ring.next++] = mark_of(name);
+        std::uint16_t& next = ring.marks[ring_cells];
+        if (next >= cells_) next = 0;
+        ring.marks[next++] = mark_of(name);
     }
 
     /// Whether `name` was remembered; it is not any more.
@@ -53,10 +54,12 @@ public:
         if (rings_count_ == 0) return false;
         Ring& ring = ring_of(name);
         const std::uint16_t mark = mark_of(name);
-        // Compilers make it vector instructions, as the loop has no way out.
-        unsigned at = ring_cells;
-        for (unsigned i = 0; i < ring_cells; ++i) at = ring.marks[i] == mark ? i : at;
-        if (at == ring_cells) return false;
+        // Usually it is not there. Compilers make this vector instructions, as it has no way out.
+        std::uint16_t there = 0;
+        for (const std::uint16_t each : ring.marks) there |= each == mark ? 0xffff : 0;
+        if (there == 0) return false;
+        unsigned at = 0;
+        while (ring.marks[at] != mark) ++at;
         ring.marks[at] = 0;
         return true;
     }
@@ -64,24 +67,24 @@ public:
     bool validate() const {
         for (std::size_t i = 0; i < rings_count_; ++i) {
             const auto& marks = rings_[i].marks;
-            if (std::any_of(marks.begin() + cells_, marks.end(), [](auto m) { return m != 0; }))
+            if (std::any_of(marks.begin() + cells_, marks.end() - 1, [](auto m) { return m != 0; }))
                 return false;
         }
         return true;
     }
 
 private:
+    /// The last is no mark, but says where the next comes: in place of the oldest. It is too small
+    /// to be taken for a mark, so that all can be compared with one; 0 is none.
     struct alignas(64) Ring {
-        std::array<std::uint16_t, ring_cells> marks{};  // 0 is none
-        std::uint16_t next = 0;                         // where the next comes: the oldest
+        std::array<std::uint16_t, ring_cells + 1> marks{};
     };
-    static_assert(sizeof(Ring) == 64);
 
     Ring& ring_of(std::uint32_t name) noexcept {
         return rings_[static_cast<std::size_t>(std::uint64_t{name} * rings_count_ >> 32)];
     }
     static std::uint16_t mark_of(std::uint32_t name) noexcept {
-        return std::max(std::uint16_t{1}, static_cast<std::uint16_t>(name));
+        return std::max(std::uint16_t{ring_cells + 1}, static_cast<std::uint16_t>(name));
     }
 
     /// Names are spread over the rings in order, so that some rings come from one, or one from
