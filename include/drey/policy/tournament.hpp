@@ -15,7 +15,7 @@ namespace drey {
 /// sample of the requests, and the share of the one that misses least of late is taken. Of the
 /// keys, as many in a hundred are in the sample as a miniature holds of the entries.
 ///
-/// At most 5 KB. O(1) a request, some 400 to 1,000 instructions.
+/// At most 5 KB. O(1) a request, some 1,000 instructions.
 class Tournament {
 public:
     /// In parts of a hundred; the first is taken to begin with.
@@ -38,7 +38,7 @@ public:
     /// Changes the size of the miniatures to another that there is room for.
     void set_size(unsigned size) noexcept {
         for (Miniature& player : players_) player.set_capacity(size);
-        round_ = std::max(8u, size / 2);
+        round_ = std::max(8u, size / 8);
     }
 
     unsigned share_percent() const noexcept { return shares[leader_]; }
@@ -61,6 +61,8 @@ public:
     }
 
 private:
+    /// Rounds are short, that what is seen soon counts soon, and fade slowly, that it counts for
+    /// long.
     bool end_round() noexcept {
         in_round_ = 0;
         const auto best = static_cast<std::size_t>(
@@ -72,7 +74,7 @@ private:
     }
 
     static constexpr float lead = 0.99f;         // a tie changes nothing
-    static constexpr float decay = 0.95760328f;  // half after 16 rounds
+    static constexpr float decay = 0.98922802f;  // half after 64 rounds
 
     std::array<Miniature, shares.size()> players_;
     std::array<float, shares.size()> misses_{};
