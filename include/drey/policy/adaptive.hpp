@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "drey/policy/contest.hpp"
+#include "drey/policy/ghost.hpp"
 #include "drey/policy/hit_samples.hpp"
 #include "drey/policy/policy.hpp"
 #include "drey/policy/rough_ghost.hpp"
@@ -41,14 +42,15 @@ namespace drey {
 /// optimization using miniature simulations", USENIX ATC 2017), turns are those of generalised
 /// CLOCK.
 ///
-/// With weights, the contest is about the requests that a unit of weight brings, and shares are
-/// weights; ghost and miniatures count entries.
+/// With weights, the contest is about the requests that a unit of weight brings, shares and the
+/// memory of the ghost are weights, as a heavy key must not be remembered for as long as light ones
+/// are kept (Ghost), and miniatures count entries.
 ///
 /// Nobody who does not know the seed can choose keys that share counters, or the sample.
 ///
 /// O(1) amortised, and never more than some hundred steps, but when a table grows; 5 to 9 bytes a
-/// slot (8 more with weights), 8.1 an entry for the sketch, 1.05 for the ghost, which remembers
-/// half as many keys, and at most 5 KB for the miniatures.
+/// slot (8 more with weights), 8.1 an entry for the sketch, 1.05 for the ghost (19 a key with
+/// weights), which remembers half as many keys, and at most 5 KB for the miniatures.
 ///
 /// Invariants: used_[q] is what the entries in queue q weigh, held_ how many they are.
 class Adaptive {
@@ -67,6 +69,7 @@ public:
         weighed_ = b.weighed;
         filling_ |= b.capacity > capacity_;
         capacity_ = b.capacity;
+        if (weighed_) weighed_ghost_.budget({detail::percent(b.capacity, ghost_percent), true});
         tournament_ = std::move(tournament);
         fit();
         set_share();
@@ -86,7 +89,7 @@ public:
         samples_.drain([this](std::uint32_t name) { learn(name); });
         const std::uint32_t name = samples_.name(h);
         sketch_.add(name);
-        returns_ = ghost_.remove(name);
+        returns_ = weighed_ ? weighed_ghost_.remove(h) : ghost_.remove(name);
         return true;
     }
 
@@ -123,7 +126,7 @@ public:
         Contestants<HashOf> contestants{*this, hash_of};
         if (filling_) fill_kept(contestants);
         const auto victim = detail::evict_loser(contestants);
-        if (victim.queue == detail::trial) ghost_.add(contestants.name(victim.place));
+        if (victim.queue == detail::trial) remember(hash_of(victim.place), weight(victim.place));
         --held_;
         return victim.place;
     }
@@ -140,7 +143,7 @@ public:
     Weight trial_share() const noexcept { return trial_most_; }
 
     bool validate() const {
-        if (!queues_.validate() || !ghost_.validate()) return false;
+        if (!queues_.validate() || !ghost_.validate() || !weighed_ghost_.validate()) return false;
         std::size_t held = 0;
         for (const auto queue : {detail::trial, detail::kept}) {
             Weight used = 0;
@@ -154,6 +157,8 @@ public:
     }
 
 private:
+    static constexpr unsigned ghost_percent = 50;
+
     /// What the rule of eviction sees.
     template <class HashOf>
     struct Contestants {
@@ -199,6 +204,14 @@ private:
         return oldest;
     }
 
+    void remember(Hash h, Weight w) noexcept {
+        if (weighed_) {
+            weighed_ghost_.add(h, w);
+        } else {
+            ghost_.add(samples_.name(h));
+        }
+    }
+
     void promote() noexcept {
         const Slot s = leave(detail::trial);
         turns_.set_turns(s, 0);
@@ -235,7 +248,7 @@ private:
         expected_ = entries;
         const auto some = static_cast<std::size_t>(std::min<Weight>(entries, most));
         sketch_.resize(some);
-        ghost_.resize((some + 1) / 2);
+        if (!weighed_) ghost_.resize((some + 1) / 2);
         const Weight whole = weighed_ ? entries : std::max<Weight>(capacity_, 1);
         const unsigned size = Tournament::size_for(whole);
         if (weighed_) tournament_.set_size(size);
@@ -247,7 +260,8 @@ private:
     HitSamples samples_;
     SlotQueues queues_;
     std::vector<Weight> weights_;  // only when weighed
-    RoughGhost ghost_;
+    RoughGhost ghost_;             // unless weighed
+    Ghost weighed_ghost_;          // only when weighed
     Sketch sketch_;
     Tournament tournament_;
     std::size_t slots_ = 0;
