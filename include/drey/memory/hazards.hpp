@@ -194,9 +194,11 @@ public:
     /// Lanes below this are worth a place of their own in what threads keep apart.
     static std::size_t own_lanes() noexcept {
         static const auto lanes = std::clamp<std::size_t>(
-            2 * std::bit_ceil(std::size_t{std::thread::hardware_concurrency()}), 16, 64);
+            2 * std::bit_ceil(std::size_t{std::thread::hardware_concurrency()}), 16,
+            most_own_lanes);
         return lanes;
     }
+    static constexpr std::size_t most_own_lanes = 64;
 
     /// Names a moment: see `fenced_since`.
     using Moment = std::uint64_t;

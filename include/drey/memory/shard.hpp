@@ -8,6 +8,7 @@
 #include <limits>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "drey/clock.hpp"
@@ -18,6 +19,7 @@
 #include "drey/memory/gate.hpp"
 #include "drey/memory/look.hpp"
 #include "drey/memory/notes.hpp"
+#include "drey/memory/pending_hits.hpp"
 #include "drey/memory/reclaim.hpp"
 #include "drey/memory/segment.hpp"
 #include "drey/memory/shard_state.hpp"
@@ -36,7 +38,7 @@ template <class K, class V, class Policy, class Hasher, class Equal, class Sync>
 class alignas(64) Shard {
     using State = ShardState<K, V, Policy, Hasher, Equal, Sync>;
     using Guard = typename Sync::Readers::Guard;
-    using Lock = std::lock_guard<typename Sync::Mutex>;
+    class Lock;
 
 public:
     using Context = typename State::Context;
@@ -97,7 +99,7 @@ public:
             }
             if (!state_.table.replaced_since(replacements)) return {};
         }
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         const Slot s = state_.find(key, h);
         if (s == no_slot) return {};
         // Published under the lock, so not yet withdrawn: who withdraws it will see the hazard.
@@ -114,18 +116,16 @@ public:
         return reading_by_time(found, clock);
     }
 
-    /// Delivers a hit on an entry that the caller protects.
-    void touch(Slot s, Hash h) noexcept {
-        if constexpr (Policy::on_hit == OnHit::marks) {
+    /// Whether hits wait for who takes the lock. (Where there is none, there is nothing to save.)
+    static constexpr bool defers_hits = Policy::on_hit == OnHit::reorders && Sync::is_shared;
+
+    /// Delivers a hit on an entry that the caller protects; one that cannot wait for the lock's
+    /// next holder.
+    void touch([[maybe_unused]] std::size_t lane, Slot s, Hash h) noexcept {
+        if constexpr (defers_hits) {
+            hit_under_lock(lane, s);
+        } else {
             state_.policy.hit(s, h);
-        } else if constexpr (Policy::on_hit == OnHit::reorders) {
-            // Rather than wait for a writer, lose this reordering: exact with one thread, nearly so
-            // with many.
-            if (!mutex_.try_lock()) return;
-            // If it has left meanwhile the policy does not know it. It cannot be another entry's
-            // slot: it is protected.
-            if (state_.table.contains(s)) state_.policy.hit(s, h);
-            mutex_.unlock();
         }
     }
 
@@ -175,14 +175,14 @@ public:
     // ---- one key, under the lock ---------------------------------------------------------------
 
     Written write(Item& item, const WriteRequest<V>& request, Departures& departures) {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         return state_.write(item, request, departures);
     }
 
     /// Removes the key's entry. Returns whether it was a hit. Dooms the key's loads.
     template <class Q>
     bool erase(const Q& key, Hash h, std::int64_t now, Departures& departures) {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         return erase_at(state_.find(key, h), h, now, departures);
     }
 
@@ -192,7 +192,7 @@ public:
     bool erase_unchanged(const Q& key, Hash h, const Seen<V>& seen, std::int64_t now,
                          Departures& departures) {
         const Shut shut(*this);
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         const Slot s = state_.find(key, h);
         if (!state_.is_unchanged(s, seen)) return false;
         erase_at(s, h, now, departures);
@@ -202,7 +202,7 @@ public:
     /// Removes the entry that the caller saw, and protects, if it is still live and has the same
     /// value. Returns whether it was. Then dooms its key's loads. The gate must be shut.
     bool erase_seen(const Seen<V>& seen, Departures& departures) {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         if (!state_.table.contains(seen.slot) || !state_.is_unchanged(seen.slot, seen))
             return false;
         erase_at(seen.slot, state_.hash_of(seen.slot), no_time, departures);
@@ -212,7 +212,7 @@ public:
     /// Removes the entry in s if it has expired by `now`, or its label was invalidated; it need not
     /// be the one the caller saw.
     void expire(Slot s, std::int64_t now, Departures& departures) {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         if (!state_.table.contains(s)) return;
         if (state_.deadlines.at(s) > now && !state_.labels.is_dropped(s)) return;
         state_.withdraw(s, Removal::expired, departures);
@@ -225,7 +225,7 @@ public:
     template <class Q, class MayTake>
     Slot detach(const Q& key, Hash h, std::int64_t now, MayTake&& may_take,
                 Departures& departures) {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         const Slot s = state_.find(key, h);
         if (s == no_slot || !state_.is_hit(s, h, now)) {
             erase_at(s, h, now, departures);
@@ -244,13 +244,13 @@ public:
     /// began before the load, and may come before it or after it.
     void take_ticket(Ticket& ticket) noexcept {
         gate_.shut();
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         state_.tickets.add(ticket);
     }
 
     void return_ticket(Ticket& ticket) noexcept {
         {
-            const Lock lock(mutex_);
+            const Lock lock(*this);
             state_.tickets.remove(ticket);
         }
         gate_.open();
@@ -259,26 +259,26 @@ public:
     /// The same of a watch.
     void begin_watch(Watch& watch) noexcept {
         gate_.shut();
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         state_.tickets.add(watch);
     }
 
     void end_watch(Watch& watch) noexcept {
         {
-            const Lock lock(mutex_);
+            const Lock lock(*this);
             state_.tickets.remove(watch);
         }
         gate_.open();
     }
 
     bool has_seen(const Watch& watch, Hash h) const noexcept {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         return watch.has_seen(h);
     }
 
     /// Dooms the loads of all keys of this shard.
     void doom_all() noexcept {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         state_.tickets.doom_all();
     }
 
@@ -286,7 +286,7 @@ public:
 
     /// Removes live entries from slot `from` on; returns where to go on, or `no_slot` at the end.
     Slot clear_some(Slot from, std::size_t& removed, Departures& departures) {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         if (from == 0) state_.tickets.doom_all();
         std::size_t left = most_at_once;
         for (Slot s = state_.table.next(from); s != no_slot; s = state_.table.next(s + 1)) {
@@ -300,7 +300,7 @@ public:
 
     /// Removes expired entries; returns whether there may be more.
     bool purge_some(std::int64_t now, std::size_t& removed, Departures& departures) {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         for (std::size_t left = most_at_once; left != 0 && !departures.full_without_allocating();
              --left) {
             const Slot s = state_.deadlines.expired(now, state_.table);
@@ -317,7 +317,7 @@ public:
     /// Evicts until the entries weigh at most `allowance`, and gives what that frees back to the
     /// ledger; returns whether it is done.
     bool shrink_some(Weight allowance, std::int64_t now, Departures& departures) {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         for (std::size_t left = most_at_once; left != 0 && state_.account.used() > allowance &&
                                               !departures.full_without_allocating();
              --left)
@@ -328,7 +328,7 @@ public:
 
     /// The first entry at or after `from` that is a hit, protected by `guard`, and its slot.
     Found next_live(Slot from, Guard& guard, std::int64_t now) {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         Slot s = state_.table.next(from);
         while (s != no_slot && !state_.is_hit(s, state_.hash_of(s), now))
             s = state_.table.next(s + 1);
@@ -347,7 +347,7 @@ public:
 
     /// All entries, values or not, in the order in which the policy should see them inserted.
     /// Copied under the lock, in one go.
-    std::vector<Listed> in_order() const {
+    std::vector<Listed> in_order() {
         std::vector<Listed> order;
         order.reserve(size());
         const auto add = [&](Slot s, unsigned hits) {
@@ -355,7 +355,7 @@ public:
             order.push_back(
                 {state_.hash_of(s), s, static_cast<std::uint8_t>(std::min(hits, most))});
         };
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         if (!state_.policy.each_in_order(add))
             for (Slot s = state_.table.next(0); s != no_slot; s = state_.table.next(s + 1))
                 add(s, 0);
@@ -365,7 +365,7 @@ public:
     /// Finds an entry again, wherever it was moved by being overwritten, and protects it.
     Found look_again(const Listed& listed, Guard& guard) const {
         const Hash h = listed.hash;
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         Slot s = listed.slot;
         if (!state_.table.contains(s) || state_.hash_of(s) != h)
             s = state_.table.find(h, [&](const Item& item) { return state_.hash_of(item) == h; });
@@ -400,11 +400,11 @@ public:
 
     /// Slots that were reported, and now wait for their readers.
     void retire(const Departures& reported) noexcept {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         for (std::size_t i = 0; i < reported.size(); ++i) state_.retired.add(reported[i].slot);
     }
     void retire(Slot s) noexcept {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         state_.retired.add(s);
     }
 
@@ -417,7 +417,7 @@ public:
     void reclaim_if_due(Removal cause) noexcept {
         Reclaim due = Reclaim::nothing;
         {
-            const Lock lock(mutex_);
+            const Lock lock(*this);
             if (state_.retired.size() != 0) due = state_.reclaim_due(cause);
         }
         if (due != Reclaim::nothing) reclaim(due);
@@ -426,52 +426,52 @@ public:
     // ---- capacity and counts -------------------------------------------------------------------
 
     Weight allowance() const {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         return state_.account.allowance();
     }
 
     /// Gives back what the shard does not use; returns what it does.
     Weight give_back_unused() noexcept {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         state_.account.give_back_beyond(0);
         return state_.account.used();
     }
 
     void set_budget(Budget budget) {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         state_.policy.budget(budget);
     }
 
     std::size_t size() const {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         return state_.table.size();
     }
 
     /// How many labels the entries have, each as often as an entry has it; for tests. Linear.
     std::size_t labels() const {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         return state_.label_count();
     }
 
     /// How many slots hold an entry, live or retired.
     std::size_t slots() const {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         return state_.table.taken();
     }
 
     /// All slots are below, until the table grows.
     std::size_t slots_end() const {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         return state_.table.end();
     }
 
     void add_to(Stats& stats) const {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         state_.add_to(stats);
     }
 
     bool validate() const {
-        const Lock lock(mutex_);
+        const Lock lock(*this);
         return state_.validate();
     }
 
@@ -531,9 +531,49 @@ private:
         return is_hit;
     }
 
+    /// Rather than wait for the lock, it loses the hit: exact with one thread, nearly so with many.
+    [[gnu::noinline]] void hit_under_lock(std::size_t lane, Slot s) noexcept {
+        PendingHits& pending = *state_.context.pending_hits;
+        pending.prepare(lane);
+        if (!mutex_.try_lock()) return pending.threads_met();
+        const Lock lock(*this, std::adopt_lock);
+        // If the entry has left meanwhile, the policy does not know it.
+        if (state_.table.contains(s)) state_.policy.hit(s, state_.hash_of(s));
+        pending.make_room(lane, state_.table.shard());
+    }
+
+    [[gnu::noinline]] void deliver_hits() noexcept {
+        const auto deliver = [this](std::span<Slot> slots) {
+            const auto gone = std::remove_if(slots.begin(), slots.end(),
+                                             [&](Slot s) { return !state_.table.contains(s); });
+            const std::span<const Slot> held(slots.begin(), gone);
+            state_.policy.prefetch(held);
+            for (const Slot s : held) state_.policy.hit(s, state_.hash_of(s));
+        };
+        state_.context.pending_hits->deliver(state_.table.shard(), deliver);
+    }
+
     Gate gate_;  // first, and alone with what readers read
     State state_;
     mutable typename Sync::Mutex mutex_;
+};
+
+/// The one way to the shard's lock. Who could change what it guards has first, with it, told the
+/// policy of the hits that wait for that; who has the shard as const only reads, and leaves them.
+template <class K, class V, class Policy, class Hasher, class Equal, class Sync>
+class Shard<K, V, Policy, Hasher, Equal, Sync>::Lock {
+public:
+    explicit Lock(const Shard& shard) noexcept : mutex_(shard.mutex_) { mutex_.lock(); }
+    explicit Lock(Shard& shard) noexcept : Lock((shard.mutex_.lock(), shard), std::adopt_lock) {}
+    Lock(Shard& shard, std::adopt_lock_t) noexcept : mutex_(shard.mutex_) {
+        if constexpr (defers_hits) shard.deliver_hits();
+    }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+    ~Lock() { mutex_.unlock(); }
+
+private:
+    typename Sync::Mutex& mutex_;
 };
 
 }  // namespace drey

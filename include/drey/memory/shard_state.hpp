@@ -20,6 +20,7 @@
 #include "drey/memory/entry.hpp"
 #include "drey/memory/entry_labels.hpp"
 #include "drey/memory/notes.hpp"
+#include "drey/memory/pending_hits.hpp"
 #include "drey/memory/reclaim.hpp"
 #include "drey/memory/table.hpp"
 #include "drey/memory/write.hpp"
@@ -38,7 +39,8 @@ struct ShardContext {
     typename Sync::Readers& readers;
     Ledger& ledger;
     bool weighed;
-    bool listens;  // departures are to be reported before they are retired
+    bool listens;               // departures are to be reported before they are retired
+    PendingHits* pending_hits;  // null where hits do not wait for the lock
 };
 
 /// All that a shard's lock guards, and the steps of an entry's life that are taken under it. Every

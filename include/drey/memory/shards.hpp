@@ -19,6 +19,7 @@
 #include "drey/memory/expiry.hpp"
 #include "drey/memory/hit_counters.hpp"
 #include "drey/memory/labels.hpp"
+#include "drey/memory/pending_hits.hpp"
 #include "drey/memory/shard.hpp"
 #include "drey/memory/sizing.hpp"
 #include "drey/memory/sync.hpp"
@@ -40,14 +41,16 @@ public:
     explicit Shards(Options options, typename Sync::Readers readers = typename Sync::Readers{},
                     Hasher hasher = {}, Equal equal = {})
         : options_((detail::check(options), std::move(options))), readers_(readers),
-          ledger_(clamped(options_.capacity), shard_count()), context_{hasher,
-                                                                       equal,
-                                                                       salt(),
-                                                                       readers_,
-                                                                       ledger_,
-                                                                       options_.weigher != nullptr,
-                                                                       options_.on_removal !=
-                                                                           nullptr},
+          ledger_(clamped(options_.capacity), shard_count()),
+          pending_hits_(Part::defers_hits ? std::make_unique<PendingHits>(shard_count()) : nullptr),
+          context_{hasher,
+                   equal,
+                   salt(),
+                   readers_,
+                   ledger_,
+                   options_.weigher != nullptr,
+                   options_.on_removal != nullptr,
+                   pending_hits_.get()},
           expiry_(options_.clock, options_.ttl, options_.jitter, context_.salt),
           labels_(context_.salt), counters_(Sync::is_shared),
           blocks_(static_cast<unsigned>(std::countr_zero(shard_count())),
@@ -348,6 +351,7 @@ protected:
     const Options options_;
     typename Sync::Readers readers_;
     Ledger ledger_;
+    const std::unique_ptr<PendingHits> pending_hits_;
     typename Part::Context context_;
     Expiry expiry_;
     LazyLabels labels_;  // before the shards, whose entries have them

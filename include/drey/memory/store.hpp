@@ -41,6 +41,7 @@ class Store : public Shards<K, V, Policy, Hasher, Equal, Sync> {
     using Base::finish;
     using Base::notify;
     using Base::options_;
+    using Base::pending_hits_;
     using Base::readers_;
     using Base::shard_number;
     using Base::shard_of;
@@ -398,7 +399,7 @@ public:
         if (kept.hits == 0) return true;
         const auto mine = shard.look_again({h, no_slot, 0}, guard);
         if (mine.item != nullptr)
-            for (unsigned hits = 0; hits < kept.hits; ++hits) shard.touch(mine.slot, h);
+            for (unsigned hits = 0; hits < kept.hits; ++hits) touch(guard.lane(), mine.slot, h);
         return true;
     }
 
@@ -422,7 +423,7 @@ private:
         const auto found = look_at_once<AsArgument<Q>>(guard.hand(), key, h);
         if (found.item != nullptr) [[likely]] {
             counters_.own_hit(guard.lane());
-            shard_of(h).touch(found.slot, h);
+            touch(guard.lane(), found.slot, h);
         }
         return found.item;
     }
@@ -455,8 +456,17 @@ private:
         Part& shard = shard_of(h);
         if (!shard.overwrite_at_once(guard, found, h, value)) return false;
         counters_.own_overwrite(guard.lane());
-        shard.touch(found.slot, h);
+        touch(guard.lane(), found.slot, h);
         return true;
+    }
+
+    /// Delivers a hit on an entry that a guard with this lane protects, or leaves it to who has the
+    /// lock next.
+    [[gnu::always_inline]] void touch(std::size_t lane, Slot s, Hash h) noexcept {
+        if constexpr (Part::defers_hits)
+            if (pending_hits_->add(lane, shard_number(h), s)) [[likely]]
+                return;
+        shard_of(h).touch(lane, s, h);
     }
 
     /// What a look-up wants to know. To who asks for a live value, all else is a miss.
@@ -478,7 +488,7 @@ private:
                     counters_.hit(guard.lane());
                     advise_of_hit(guard, h);
                 }
-                shard.touch(found.slot, h);
+                touch(guard.lane(), found.slot, h);
                 std::invoke(use, found.item->value.get(), reading);
                 return Found::hit;
             }
@@ -487,7 +497,7 @@ private:
                     counters_.absent_hit(guard.lane());
                     advise_of_hit(guard, h);
                 }
-                shard.touch(found.slot, h);
+                touch(guard.lane(), found.slot, h);
                 return Found::absent;
             }
             if (counts == Counts::yes) {
@@ -497,7 +507,7 @@ private:
                                      found.item ? Sampled::found_stale : Sampled::looked_up);
             }
             if (asks == Asks::for_all && reading.state == Found::stale) {
-                shard.touch(found.slot, h);  // it is of use, though a load would be of more
+                touch(guard.lane(), found.slot, h);  // it is of use, though a load would be of more
                 std::invoke(use, found.item->value.get(), reading);
                 return Found::stale;
             }

@@ -33,6 +33,8 @@ public:
     Table(const Table&) = delete;
     Table& operator=(const Table&) = delete;
 
+    std::uint32_t shard() const noexcept { return shard_; }
+
     // ---- for readers without the lock ----------------------------------------------------------
 
     /// Acquire: who sees the segment sees it made.

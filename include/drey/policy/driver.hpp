@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstddef>
+#include <span>
+
 #include "drey/policy/policy.hpp"
 
 namespace drey {
@@ -52,6 +55,10 @@ public:
 
     void hit(Slot s, Hash h) noexcept {
         if constexpr (on_hit != OnHit::nothing) policy_.hit(s, h);
+    }
+
+    void prefetch([[maybe_unused]] std::span<const Slot> slots) const noexcept {
+        if constexpr (HasPrefetch<P>) policy_.prefetch(slots);
     }
 
     void erased(Slot s) noexcept { policy_.erased(s); }

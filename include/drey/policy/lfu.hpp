@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "drey/detail/stable_column.hpp"
@@ -80,6 +81,8 @@ public:
             found_group(s, count);
         }
     }
+
+    void prefetch(std::span<const Slot> slots) const noexcept { order_.prefetch(slots); }
 
     Slot evict() noexcept {
         const Slot coldest = order_.front(0);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <span>
+
 #include "drey/policy/policy.hpp"
 #include "drey/policy/slot_rings.hpp"
 
@@ -18,9 +20,12 @@ public:
     void erased(Slot s) noexcept { order_.erase(s); }
 
     void hit(Slot s, Hash) noexcept {
+        if (order_.front(0) == s) return;
         order_.erase(s);
         order_.push_front(0, s);
     }
+
+    void prefetch(std::span<const Slot> slots) const noexcept { order_.prefetch(slots); }
 
     Slot evict() noexcept {
         const Slot latest = order_.front(0);

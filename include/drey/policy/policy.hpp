@@ -3,6 +3,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "drey/types.hpp"
 
@@ -19,7 +20,10 @@ enum class OnHit {
     marks,     ///< `hit` runs without a lock, from many threads at once and beside every other
                ///< member: it may touch atomics that never move, such as drey::Marks, and no more;
                ///< a late one may come for a slot that has just left
-    reorders,  ///< `hit` runs under the shard's lock; skipped rather than waited for if it is taken
+    reorders,  ///< `hit` runs under the shard's lock, before any other member does, but maybe some
+               ///< time after the hit: a thread's come in their order, and those of threads that
+               ///< use the cache at once in any. Then, a few are lost, and one may go to an entry
+               ///< that has taken the place of the one that was hit
 };
 
 /// How much a policy may hold, for policies that give their queues shares of it.
@@ -136,6 +140,13 @@ concept HasGhosts = requires(P p, Slot s, Hash h) {
     requires noexcept(p.evicted(s, h));
 };
 
+/// `void prefetch(std::span<const drey::Slot>) const noexcept`: `hit` is about to be called for
+/// these, which are held. It may ask for the memory that they will touch, to wait for it but once.
+template <class P>
+concept HasPrefetch = requires(const P p, std::span<const Slot> slots) {
+    requires noexcept(p.prefetch(slots));
+};
+
 /// `void each_in_order(f) const`, a template: calls `f(s, hits)` for each slot held, so that a new
 /// policy that is told of them in this order, by `inserted` and `hits` hits after each, would go on
 /// as this one does, as far as that can be. For snapshots. A policy without it is told in any
@@ -245,6 +256,10 @@ consteval void check_policy() {
         HasGhosts<P> || !requires { &P::evicted; },
         "drey: evicted of an eviction policy must be: void evicted(drey::Slot, drey::Hash) "
         "noexcept");
+    static_assert(
+        HasPrefetch<P> || !requires { &P::prefetch; },
+        "drey: prefetch of an eviction policy must be: void prefetch(std::span<const drey::Slot>) "
+        "const noexcept");
     static_assert(
         HasValidation<P> || !requires { &P::validate; },
         "drey: validate of an eviction policy must be: bool validate() const");

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <span>
 #include <vector>
 
 #include "drey/hash.hpp"
@@ -125,6 +126,8 @@ public:
         }
         count(true);
     }
+
+    void prefetch(std::span<const Slot> slots) const noexcept { rings_.prefetch(slots); }
 
     template <class HashOf>
     Slot evict(HashOf&& hash_of) noexcept {
