@@ -40,6 +40,9 @@ static_assert(drey::HasMoves<drey::Fifo> && drey::HasMoves<drey::Lru> &&
 static_assert(drey::HasValidation<drey::Fifo> && drey::HasValidation<drey::Lfu> &&
               drey::HasValidation<drey::Sieve> && drey::HasValidation<drey::S3Fifo>);
 static_assert(drey::HasSeed<drey::Random>);
+static_assert(drey::HasPrefetch<drey::Lru> && drey::HasPrefetch<drey::Mru> &&
+              drey::HasPrefetch<drey::Lfu> && drey::HasPrefetch<drey::WTinyLfu> &&
+              !drey::HasPrefetch<drey::Fifo>);
 static_assert(drey::HasHashes<drey::Adaptive> && drey::HasHashes<drey::WTinyLfu> &&
               !drey::HasHashes<drey::S3Fifo>);
 static_assert(drey::HasMoves<drey::Adaptive> && drey::HasMoves<drey::WTinyLfu> &&

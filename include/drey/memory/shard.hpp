@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "drey/clock.hpp"
@@ -119,11 +120,11 @@ public:
     /// Whether hits wait for who takes the lock. (Where there is none, there is nothing to save.)
     static constexpr bool defers_hits = Policy::on_hit == OnHit::reorders && Sync::is_shared;
 
-    /// Delivers a hit on an entry that the caller protects; one that cannot wait for the lock's
-    /// next holder.
+    /// Delivers a hit on an entry that the caller protects, at once: if it could wait, there was no
+    /// room for it.
     void touch([[maybe_unused]] std::size_t lane, Slot s, Hash h) noexcept {
         if constexpr (defers_hits) {
-            hit_under_lock(lane, s);
+            hit_under_lock(lane, s, h);
         } else {
             state_.policy.hit(s, h);
         }
@@ -531,19 +532,22 @@ private:
         return is_hit;
     }
 
-    /// Rather than wait for the lock, it loses the hit: exact with one thread, nearly so with many.
-    [[gnu::noinline]] void hit_under_lock(std::size_t lane, Slot s) noexcept {
+    /// Rather than wait for a writer, it loses the hit: exact with one thread, nearly so with many.
+    [[gnu::noinline]] void hit_under_lock(std::size_t lane, Slot s, Hash h) noexcept {
         PendingHits& pending = *state_.context.pending_hits;
         pending.prepare(lane);
         if (!mutex_.try_lock()) return pending.threads_met();
         const Lock lock(*this, std::adopt_lock);
-        // If the entry has left meanwhile, the policy does not know it.
-        if (state_.table.contains(s)) state_.policy.hit(s, state_.hash_of(s));
+        // If it has left meanwhile the policy does not know it. It cannot be another entry's slot:
+        // it is protected.
+        if (state_.table.contains(s)) state_.policy.hit(s, h);
         pending.make_room(lane, state_.table.shard());
     }
 
     [[gnu::noinline]] void deliver_hits() noexcept {
         const auto deliver = [this](std::span<Slot> slots) {
+            // As above, but for entries that nobody protects: what has taken an entry's slot is
+            // hit in its place.
             const auto gone = std::remove_if(slots.begin(), slots.end(),
                                              [&](Slot s) { return !state_.table.contains(s); });
             const std::span<const Slot> held(slots.begin(), gone);
@@ -564,7 +568,10 @@ template <class K, class V, class Policy, class Hasher, class Equal, class Sync>
 class Shard<K, V, Policy, Hasher, Equal, Sync>::Lock {
 public:
     explicit Lock(const Shard& shard) noexcept : mutex_(shard.mutex_) { mutex_.lock(); }
-    explicit Lock(Shard& shard) noexcept : Lock((shard.mutex_.lock(), shard), std::adopt_lock) {}
+    explicit Lock(Shard& shard) noexcept : Lock(std::as_const(shard)) {
+        if constexpr (defers_hits) shard.deliver_hits();
+    }
+    /// For who has locked it.
     Lock(Shard& shard, std::adopt_lock_t) noexcept : mutex_(shard.mutex_) {
         if constexpr (defers_hits) shard.deliver_hits();
     }

@@ -10,7 +10,8 @@ namespace drey {
 /// Least recently used: a hit moves to the front, the back leaves. The oldest policy in print
 /// (Belady, "A study of replacement algorithms for a virtual-storage computer", IBM Systems Journal
 /// 1966, compares it), and still the one to beat on traces with plain recency. A hit writes six
-/// links, so the store delivers it under the shard's lock. O(1); 8 bytes a slot.
+/// links, so the store delivers it under the shard's lock, with others that waited for that. O(1);
+/// 8 bytes a slot.
 class Lru {
 public:
     static constexpr OnHit on_hit = OnHit::reorders;

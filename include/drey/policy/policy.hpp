@@ -20,10 +20,10 @@ enum class OnHit {
     marks,     ///< `hit` runs without a lock, from many threads at once and beside every other
                ///< member: it may touch atomics that never move, such as drey::Marks, and no more;
                ///< a late one may come for a slot that has just left
-    reorders,  ///< `hit` runs under the shard's lock, before any other member does, but maybe some
-               ///< time after the hit: a thread's come in their order, and those of threads that
-               ///< use the cache at once in any. Then, a few are lost, and one may go to an entry
-               ///< that has taken the place of the one that was hit
+    reorders,  ///< `hit` runs under the shard's lock; maybe some time after the hit, but before any
+               ///< other member. A thread's come in their order. Of threads that use the cache at
+               ///< once they come in any, a few get lost, and a late one may come for an entry that
+               ///< has taken the place of the one that was hit
 };
 
 /// How much a policy may hold, for policies that give their queues shares of it.
