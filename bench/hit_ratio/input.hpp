@@ -21,10 +21,18 @@
 /// themselves by how they begin.
 namespace hit_ratio {
 
+/// Standard input, where a file is named.
+inline const std::filesystem::path standard_input = "-";
+
+/// What messages call it.
+inline std::string name_of(const std::filesystem::path& file) {
+    return file == standard_input ? "standard input" : file.string();
+}
+
 namespace detail {
 
 [[noreturn]] inline void fail(const std::filesystem::path& file, std::string_view what) {
-    throw std::runtime_error(file.string() + ": " + std::string(what));
+    throw std::runtime_error(name_of(file) + ": " + std::string(what));
 }
 
 class ZstdStream {
@@ -103,9 +111,6 @@ inline bool begins_with(std::span<const char> bytes, std::string_view magic) noe
 }
 
 }  // namespace detail
-
-/// Standard input, where a file is named.
-inline const std::filesystem::path standard_input = "-";
 
 /// Calls `take(bytes)` for each piece of the content, decompressed, and `at(position)` with how far
 /// that is in the file. Throws std::runtime_error that names the file.

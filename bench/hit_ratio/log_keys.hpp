@@ -31,6 +31,11 @@ struct LogFormat {
     bool header = false;           ///< the first line is none of the requests
 };
 
+/// What is wrong with a whole log, after its name.
+struct LogError : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
 /// Lines without a key, of which the first is shown.
 struct BadLines {
     std::uint64_t count = 0;
@@ -98,7 +103,7 @@ private:
     bool done_ = false, broken_ = false;
 };
 
-/// Takes a log in pieces of any length, and calls `take(hash)` for each request.
+/// Takes a log in pieces of any length, and calls `take(hash)` for each request. Throws LogError.
 template <class Take>
 class LogReader {
 public:
@@ -111,13 +116,13 @@ public:
         is_text() ? read_lines({piece.data(), piece.size()}) : read_records(piece);
     }
 
-    /// After the last piece. Throws std::runtime_error if the file ends too early.
+    /// After the last piece. Throws LogError if the file ends too early.
     void finish() {
         if (is_text()) {
             if (!held_.empty() || too_long_) end_line({});
         } else if (!held_.empty()) {
-            throw std::runtime_error("is truncated: its length is no multiple of " +
-                                     std::to_string(record()));
+            throw LogError("is truncated: its length is no multiple of " +
+                           std::to_string(record()));
         }
     }
 
@@ -166,6 +171,8 @@ private:
     }
 
     void line(std::string_view text) {
+        // Who writes UTF-8 for spreadsheets may mark the file by these.
+        if (line_ == 1 && text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
         if (line_ == 1 && (format_.header || !format_.column_name.empty())) return header(text);
         if (format_.format == Format::lines)
             return text.empty() ? bad("it is empty") : request_of(text);
@@ -187,8 +194,7 @@ private:
         for (std::size_t at = 1;; ++at) {
             const auto field = fields.next();
             if (!field)
-                throw std::runtime_error("has no column \"" + format_.column_name +
-                                         "\" in its first line");
+                throw LogError("has no column \"" + format_.column_name + "\" in its first line");
             if (*field == format_.column_name) {
                 format_.column = at;
                 return;

@@ -138,21 +138,23 @@ inline BadLines read_log(const LogOptions& options, KeySample& sample) {
     std::error_code unknown;
     const auto size = std::filesystem::file_size(options.file, unknown);
     Progress progress(unknown ? 0 : size);
-    const std::string name =
-        options.file == standard_input ? "standard input" : options.file.string();
+    const std::string name = name_of(options.file);
     LogReader reader(options.how, [&](drey::Hash key) { sample.add(key); });
     std::uint64_t position = 0;
+    const auto named = [&](auto&& read) {
+        try {
+            read();
+        } catch (const LogError& error) {
+            throw std::runtime_error(name + " " + error.what());
+        }
+    };
     for_each_piece(
-        options.file, [&](std::span<const char> piece) { reader.read(piece); },
+        options.file, [&](std::span<const char> piece) { named([&] { reader.read(piece); }); },
         [&](std::uint64_t at) {
             progress.advance(at - position, "reading", "bytes");
             position = at;
         });
-    try {
-        reader.finish();
-    } catch (const std::runtime_error& error) {
-        throw std::runtime_error(name + " " + error.what());
-    }
+    named([&] { reader.finish(); });
     const BadLines& bad = reader.bad_lines();
     if (reader.requests() == 0)
         throw std::runtime_error(name + " holds no requests" +
@@ -166,7 +168,7 @@ inline int run(const LogOptions& options) {
     if (!options.plot.empty()) check_plot(options.plot);
     KeySample sample(options.most, options.rate);
     LogReport report;
-    report.file = options.file == standard_input ? "standard input" : options.file.string();
+    report.file = name_of(options.file);
     report.bad_lines = read_log(options, sample);
     if (report.bad_lines.count > 0)
         std::fprintf(stderr, "hit_ratio: %llu lines left out; the first is line %llu: %s\n",
@@ -174,7 +176,8 @@ inline int run(const LogOptions& options) {
                      static_cast<unsigned long long>(report.bad_lines.first),
                      report.bad_lines.why.c_str());
     if (sample.keys().empty())
-        throw std::runtime_error(report.file + ": no key is in the sample; take a higher --rate");
+        throw std::runtime_error(
+            report.file + ": no key is in the sample; take --exact, or a higher --rate or --most");
 
     report.requests = sample.requests();
     report.rate = sample.rate();

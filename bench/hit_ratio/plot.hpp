@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -21,16 +22,19 @@ inline void check_plot(const std::filesystem::path& file) {
         throw std::runtime_error(
             "--plot needs gnuplot, which is not here: apt-get install "
             "gnuplot-nox");
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> out(std::fopen(file.c_str(), "a"),
+                                                              &std::fclose);
+    if (!out) throw std::runtime_error(file.string() + ": cannot be written");
 }
 
-/// Text within gnuplot's double quotes.
+/// Text within gnuplot's single quotes: within double ones it would run what is in backquotes.
 inline std::string gnuplot_text(std::string_view text) {
-    std::string result = "\"";
+    std::string result = "'";
     for (const char c : text) {
-        if (c == '"' || c == '\\') result += '\\';
+        if (c == '\'') result += c;  // two of them are one
         result += c == '\n' ? ' ' : c;
     }
-    return result + '"';
+    return result + '\'';
 }
 
 inline void plot(const std::filesystem::path& file, std::string_view title,

@@ -15,12 +15,14 @@ namespace hit_ratio {
 
 /// A capacity, in objects or in percent of those that there are.
 struct Size {
+    static constexpr double most = 0x1p62;
+
     double value = 0;
     bool percent = false;
 
     drey::Weight of(double distinct) const {
         const double objects = percent ? value / 100 * distinct : value;
-        return std::max<drey::Weight>(1, static_cast<drey::Weight>(objects + 0.5));
+        return static_cast<drey::Weight>(std::clamp(objects + 0.5, 1.0, most));
     }
 };
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bench/hit_ratio/key_sample.hpp"
+#include "bench/hit_ratio/plot.hpp"
 #include "drey/hash.hpp"
 #include "drey/simulate.hpp"
 #include "support/catch.hpp"
@@ -81,4 +82,11 @@ TEST_CASE("curves of a sample are within their error", "[tools]") {
         CHECK(estimate.error < 0.1);
         CHECK(std::abs(estimate.value - exact[i].miss_ratio.value) < estimate.error);
     }
+}
+
+TEST_CASE("gnuplot takes any text for nothing but text", "[tools]") {
+    CHECK(gnuplot_text("a log") == "'a log'");
+    // Between double quotes it would run what is in backquotes.
+    CHECK(gnuplot_text("`reboot`\\") == "'`reboot`\\'");
+    CHECK(gnuplot_text("it's\nmine") == "'it''s mine'");
 }
