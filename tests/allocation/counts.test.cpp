@@ -213,6 +213,27 @@ TEMPLATE_TEST_CASE("advice takes no more memory than it may", "[allocations]",
 }
 #endif
 
+TEST_CASE("without memory, a cache still has the capacity that it is given", "[allocations]") {
+    using Cache = drey::Cache<std::uint64_t, std::uint64_t>;
+    const bool advise = GENERATE(false, true);
+    for (const std::size_t capacity : {10U, 300U, 5'000U}) {
+        Cache cache{{.capacity = 1'000, .seed = 1, .advise = advise, .shards = 4}};
+        const auto fill = [&] {
+            for (std::uint64_t key = 0; key < 6'000; ++key)
+                if (!cache.get(key)) cache.put(key, key);
+        };
+        fill();
+        {
+            const support::FailAllocation none(0, true);
+            cache.set_capacity(capacity);
+        }
+        CHECK(cache.size() <= capacity);
+        fill();
+        CHECK(cache.size() == capacity);
+        CHECK(cache.validate());
+    }
+}
+
 TEST_CASE("without memory for its advice, a cache works", "[allocations]") {
     drey::Cache<std::uint64_t, std::uint64_t> cache{{.capacity = 50'000, .advise = true}};
     for (std::uint64_t key = 0; key < 40'000; ++key) cache.put(key, key);

@@ -1,5 +1,6 @@
 #include "drey/policy/adaptive.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -74,6 +75,38 @@ TEST_CASE("Adaptive misses at most a third more than LRU where only what is rece
     }
     CHECK(static_cast<double>(adaptive.result().misses) <
           1.35 * static_cast<double>(lru.result().misses));
+}
+
+TEST_CASE("no eviction by Adaptive takes long, though all entries were hit since the last") {
+    constexpr drey::Slot entries = 1000;
+    drey::Adaptive policy;
+    policy.budget({.capacity = entries});
+    policy.grow(entries);
+    std::vector<Hash> hashes(entries);
+    std::size_t looked_at = 0, next = 0;
+    const auto insert = [&](drey::Slot s) {
+        hashes[s] = key(next++);
+        policy.admit(hashes[s], 1);
+        policy.inserted(s, hashes[s], 1);
+    };
+    const auto evict = [&] {
+        looked_at = 0;
+        return policy.evict([&](drey::Slot s) {
+            ++looked_at;
+            return hashes[s];
+        });
+    };
+    for (drey::Slot s = 0; s < entries; ++s) insert(s);
+    std::size_t most = 0;
+    for (int i = 0; i < 3'500; ++i) {
+        if (i >= 2'500 && i % 200 == 0)
+            for (drey::Slot s = 0; s < entries; ++s)
+                for (int hits = 0; hits < 3; ++hits) policy.hit(s, hashes[s]);
+        insert(evict());
+        most = std::max(most, looked_at);
+    }
+    CHECK(most < 500);
+    CHECK(policy.validate());
 }
 
 TEST_CASE("capacities from 1 on can be used, changed and given up") {

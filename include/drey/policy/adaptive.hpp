@@ -62,15 +62,16 @@ public:
         sketch_.seed(detail::scrambled(x + 1));
     }
 
+    /// Throws std::bad_alloc the first time only: what changes a capacity must not end half-way.
     void budget(Budget b) {
-        Tournament tournament(b.weighed ? Tournament::most : Tournament::size_for(b.capacity));
         if (b.weighed) weights_.resize(slots_);
         if (sketch_.room() == 0 && !sketch_.resize(0)) throw std::bad_alloc();
+        const unsigned size = b.weighed ? Tournament::most : Tournament::size_for(b.capacity);
+        if (!tournament_.begin(size) && tournament_.size() == 0) throw std::bad_alloc();
         weighed_ = b.weighed;
         filling_ |= b.capacity > capacity_;
         capacity_ = b.capacity;
         if (weighed_) weighed_ghost_.budget({detail::percent(b.capacity, ghost_percent), true});
-        tournament_ = std::move(tournament);
         fit();
         set_share();
     }
@@ -250,9 +251,8 @@ private:
         sketch_.resize(some);
         if (!weighed_) ghost_.resize((some + 1) / 2);
         const Weight whole = weighed_ ? entries : std::max<Weight>(capacity_, 1);
-        const unsigned size = Tournament::size_for(whole);
-        if (weighed_) tournament_.set_size(size);
-        samples_.rate(size, whole);
+        if (weighed_) tournament_.set_size(Tournament::size_for(whole));
+        samples_.rate(std::min<Weight>(tournament_.size(), whole), whole);
     }
 
     // First, and together, what hits use.

@@ -25,13 +25,15 @@ concept TrialQueues = requires(Q q, typename Q::Place x, TrialQueue queue, unsig
     { q.weight(x) } -> std::convertible_to<Weight>;
 };
 
-/// Passes over at most so many entries, that no call takes long.
-inline constexpr unsigned most_passes = 64;
+/// Passes over at most so many entries of a queue, that no call takes long. Those kept may have
+/// three turns each.
+inline constexpr unsigned most_passes = 64, most_passes_of_kept = 3 * most_passes;
 
-/// The oldest of those kept that has no turn left, which is the oldest then.
+/// The oldest of those kept that has no turn left, which is the oldest then; or the oldest, if
+/// there are no passes left.
 template <TrialQueues Q>
-typename Q::Place oldest_kept(Q& q) noexcept {
-    for (unsigned passes = most_passes;; --passes) {
+typename Q::Place oldest_kept(Q& q, unsigned& passes) noexcept {
+    for (;; --passes) {
         const auto x = q.oldest(kept);
         if (x == Q::none || passes == 0) return x;
         const unsigned turns = q.settle(x);
@@ -51,8 +53,9 @@ struct Victim {
 /// often, or the latter while the trial is under its share. Needs an entry.
 template <TrialQueues Q>
 Victim<typename Q::Place> evict_loser(Q& q) noexcept {
+    unsigned passes_of_kept = most_passes_of_kept;
     for (unsigned passes = most_passes;;) {
-        const auto defender = oldest_kept(q);
+        const auto defender = oldest_kept(q, passes_of_kept);
         const bool defended = defender != Q::none;
         if (defended && q.trial_has_room()) {
             q.pop_oldest(kept);

@@ -36,7 +36,7 @@ public:
         set_capacity(room);
     }
 
-    /// 1 to the room there is; smaller ones evict with the next misses.
+    /// 1 to the room there is. Of a smaller one, what is held beyond it stays in use.
     void set_capacity(unsigned capacity) noexcept {
         capacity_ = capacity;
         trial_most_ = std::max(1u, capacity * share_percent_ / 100);

@@ -4,7 +4,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <new>
+#include <utility>
 
 #include "drey/policy/miniature.hpp"
 #include "drey/policy/sketch.hpp"
@@ -25,21 +26,32 @@ public:
     static constexpr unsigned least = 32, one_in = 16, most = Miniature::most;
     static unsigned size_for(std::uint64_t entries) noexcept {
         const std::uint64_t some = std::min<std::uint64_t>(entries / one_in, most);
-        return static_cast<unsigned>(std::max(some, std::min<std::uint64_t>(entries, least)));
+        return static_cast<unsigned>(std::max(some, std::clamp<std::uint64_t>(entries, 1, least)));
     }
 
-    Tournament() = default;
-    /// Of miniatures of at most `room` keys. May throw std::bad_alloc.
-    explicit Tournament(unsigned room) {
-        for (std::size_t i = 0; i < shares.size(); ++i) players_[i] = Miniature(room, shares[i]);
-        set_size(room);
+    /// Begins anew, with miniatures of at most `room` keys, at least 1. False, and the old ones go
+    /// on, when memory is refused. Must have succeeded once before the first request.
+    bool begin(unsigned room) noexcept {
+        try {
+            Tournament begun;
+            for (std::size_t i = 0; i < shares.size(); ++i)
+                begun.players_[i] = Miniature(room, shares[i]);
+            begun.set_size(room);
+            *this = std::move(begun);
+            return true;
+        } catch (const std::bad_alloc&) {
+            return false;
+        }
     }
 
     /// Changes the size of the miniatures to another that there is room for.
     void set_size(unsigned size) noexcept {
         for (Miniature& player : players_) player.set_capacity(size);
+        size_ = size;
         round_ = std::max(8u, size / 8);
     }
+
+    unsigned size() const noexcept { return size_; }
 
     unsigned share_percent() const noexcept { return shares[leader_]; }
 
@@ -79,6 +91,7 @@ private:
     std::array<Miniature, shares.size()> players_;
     std::array<float, shares.size()> misses_{};
     std::size_t leader_ = 0;
+    unsigned size_ = 0;
     unsigned in_round_ = 0;
     unsigned round_ = 8;  // misses of the leader
 };
