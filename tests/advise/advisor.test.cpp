@@ -223,16 +223,21 @@ TEST_CASE("an advisor that has worked enough rests until look-ups have made up f
 
 TEST_CASE("threads share an advisor, and none waits for it", "[advise][concurrent]") {
     Cache cache{{.capacity = 500, .seed = 1, .advise = true}};
+    std::atomic<bool> follows_more_than_there_are = false;
     support::in_threads(4, [&](std::size_t thread) {
         const auto keys = skewed(4'000, 5'000, thread);
         for (std::size_t i = 0; i < keys.size(); ++i) {
             if (!cache.get(keys[i])) cache.put(keys[i], keys[i]);
             if (i % 64 == thread) cache.erase(keys[i]);
-            if (i % 1'024 == 512 + thread) cache.advice();
+            if (i % 256 == 128 + thread) {
+                const drey::Advice advice = cache.advice();
+                if (advice.followed > advice.lookups) follows_more_than_there_are = true;
+            }
             if (i % 2'048 == 1'000 + thread) cache.set_capacity(400 + 10 * thread);
             if (i == 3'000 + thread) cache.clear();
         }
     });
+    CHECK_FALSE(follows_more_than_there_are);
     const drey::Advice advice = cache.advice();
     CHECK(advice.followed <= advice.lookups);
     for (const drey::Prediction& one : advice.predictions) {

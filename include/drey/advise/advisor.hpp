@@ -147,7 +147,8 @@ public:
     [[gnu::noinline]] Advice advice() {
         const std::lock_guard lock(mutex_);
         drain_all();
-        const Counts all = counted() - before_, followed = followed_so_far();
+        // Others go on looking up: what is counted a moment later is more.
+        const Counts now = counted(), all = now - before_, followed = followed_by(now);
         Advice advice;
         advice.lookups = static_cast<std::uint64_t>(all.lookups());
         advice.followed = static_cast<std::uint64_t>(followed.lookups());
@@ -294,7 +295,7 @@ private:
     }
 
     void rest() noexcept {
-        followed_ = followed_so_far();
+        followed_ = followed_by(counted());
         counting_ = false;
         resting_.store(true, std::memory_order_relaxed);
         watch_below_.store(0, std::memory_order_relaxed);
@@ -321,8 +322,8 @@ private:
         return {static_cast<double>(stats.hits), static_cast<double>(stats.misses), ran_, lost};
     }
 
-    Counts followed_so_far() const noexcept {
-        return counting_ ? followed_ + (counted() - began_) : followed_;
+    Counts followed_by(const Counts& now) const noexcept {
+        return counting_ ? followed_ + (now - began_) : followed_;
     }
 
     const HitCounters& counters_;
