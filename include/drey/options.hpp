@@ -155,8 +155,9 @@ struct MemoryOptions {
     /// another capacity or policy. Not with a weigher.
     Advise advise = {};
 
-    /// The bytes that this may take, 16 KiB or more; with more it is more exact. A policy that runs
-    /// simulations of its own, as Adaptive does, may take 128 KiB in any case.
+    /// The bytes that this may take, 16 KiB or more; with more it is more exact. As simulations
+    /// have a least size, it may take more than less than 64 KiB, and for policies that run
+    /// simulations of their own, as Adaptive does, than less than 128 KiB.
     std::size_t advise_memory = std::size_t{256} << 10;
 
     /// A power of two, and in effect no more than the capacity; 0 lets the cache choose: 1 for

@@ -130,6 +130,28 @@ TEST_CASE("advice begins anew with another capacity", "[advise]") {
     CHECK(advice.simulated == Catch::Approx(hits / 5'000).epsilon(1e-9));
 }
 
+TEST_CASE("a cache that is much smaller now is sampled by more of its keys", "[advise]") {
+    Cache cache{{.capacity = 200'000, .seed = 1, .advise = true, .shards = 1}};
+    const auto look_up = [&](std::uint64_t key) {
+        if (!cache.get(key)) cache.put(key, key);
+    };
+    for (std::uint64_t key = 0; key < 300'000; ++key) look_up(key);
+    CHECK(cache.advice().own(1)->sampled < 0.1);
+    cache.set_capacity(100);
+    for (const std::uint64_t key : skewed(30'000, 2'000, 1)) look_up(key);
+    const drey::Advice advice = cache.advice();
+    CHECK(advice.own(1)->sampled == 1);
+    CHECK(std::abs(advice.simulated - advice.hit_ratio) < 0.05);
+    CHECK(advice.own(2)->hit_ratio > advice.hit_ratio + 0.02);
+}
+
+TEST_CASE("a capacity beyond all numbers has advice too", "[advise]") {
+    Cache cache{{.capacity = ~std::size_t{0}, .seed = 1, .advise = true, .shards = 1}};
+    for (std::uint64_t i = 0; i < 1'000; ++i)
+        if (!cache.get(i / 2)) cache.put(i / 2, i);
+    for (const drey::Prediction& one : cache.advice().predictions) CHECK(one.hit_ratio == 0.5);
+}
+
 TEST_CASE("every kind of look-up is followed", "[advise]") {
     Cache cache{{.capacity = 100, .seed = 1, .advise = true}};
     for (std::uint64_t key = 0; key < 50; ++key)

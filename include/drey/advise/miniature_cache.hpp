@@ -49,7 +49,8 @@ public:
     /// Forgets all keys.
     virtual void clear() = 0;
 
-    /// It is to be a miniature of that many entries from now on.
+    /// It is to be a miniature of that many entries from now on. If these are so few that more keys
+    /// can be sampled, it begins with all again.
     virtual void set_capacity(double capacity) = 0;
 
     /// Hashes below are sampled.
@@ -87,6 +88,7 @@ public:
 
     void set_capacity(double capacity) override {
         full_ = capacity;
+        if (full_ * rate() < static_cast<double>(most_) / 2) below_ = ~Hash{0};
         simulation_.set_capacity(scaled());
     }
 
@@ -99,7 +101,7 @@ private:
     static Hash gathered(Hash h) noexcept { return std::rotr(h, 32) * inverse; }
 
     Weight scaled() const noexcept {
-        return static_cast<Weight>(std::max(1.0, std::round(full_ * rate())));
+        return static_cast<Weight>(std::clamp(std::round(full_ * rate()), 1.0, 0x1p62));
     }
 
     void sample_less() {
