@@ -29,11 +29,10 @@ struct SketchTuning {
 /// Where we differ:
 ///  - A key's four counters lie in one cache line, which the seed and the key's hash choose.
 ///  - All counters are halved at the same moment, as estimates must be comparable, but no call
-///  takes
-///    long: lines are halved when they are next used, or when their turn comes before the next
-///    halving.
+///    takes long: lines are halved when they are next used, or when their turn comes before the
+///    next halving.
 ///  - It grows with what it is for, and keeps its estimates: twice as many lines begin as two
-///    copies of each.
+///    copies of each. One that shrinks keeps those of some keys, and soon forgets them.
 ///
 /// 8.1 bytes an entry unless told otherwise, 1 KiB at least. Every call but `resize` is O(1), and
 /// reads one cache line.
