@@ -31,6 +31,14 @@
 #include "drey/options.hpp"
 #include "drey/stats.hpp"
 
+// What costs as much to call as to do is inlined by force where speed is asked for: a compiler's
+// limits depend on what else is in the caller.
+#if defined(NDEBUG) && defined(__GNUC__)
+#define DREY_HOT [[gnu::always_inline]]
+#else
+#define DREY_HOT
+#endif
+
 namespace drey {
 
 /// A cache of values of type V by keys of type K.
@@ -97,7 +105,7 @@ public:
 
     /// A copy of the key's value; nothing on a miss or if it has expired.
     template <class Q = K>
-        requires is_key<Q> std::optional<V> get(const Q& key) {
+        requires is_key<Q> std::optional<V> get DREY_HOT(const Q& key) {
             static_assert(
                 copies, "drey: get copies the value; for values that only move, use visit or take");
             return backend_.get(as_key(key));
@@ -644,3 +652,5 @@ private:
 };
 
 }  // namespace drey
+
+#undef DREY_HOT

@@ -149,6 +149,38 @@ TEST_CASE("set_capacity raises: the new room is used", "[capacity]") {
 // ---- weights
 // ---------------------------------------------------------------------------------------
 
+namespace {
+
+/// FIFO whose shards, but for some, do not get along with another capacity.
+struct Stubborn : drey::Fifo {
+    static inline int patience = 0;
+    drey::Weight known = 0;
+
+    void budget(drey::Budget budget) {
+        if (patience-- == 0) throw std::runtime_error("stubborn");
+        known = budget.capacity;
+        told = known;
+    }
+    static inline drey::Weight told = 0;  // the last
+};
+
+}  // namespace
+
+TEST_CASE("set_capacity that a policy refuses changes nothing", "[capacity]") {
+    Stubborn::patience = 100;
+    drey::Cache<int, int, Stubborn> cache{{.capacity = 400, .shards = 4}};
+    for (int i = 0; i < 400; ++i) cache.put(i, i);
+    Stubborn::patience = 2;
+    CHECK_THROWS_WITH(cache.set_capacity(40), "stubborn");
+    CHECK(cache.capacity() == 400);
+    CHECK(cache.size() == 400);
+    CHECK(Stubborn::told == 100);  // those that had agreed know the old one again
+    cache.put(1000, 1);
+    CHECK(cache.size() == 400);
+    cache.set_capacity(40);
+    CHECK(cache.size() == 40);
+}
+
 TEST_CASE("total weight never exceeds the capacity", "[capacity]") {
     for (const std::size_t shards : {1u, 8u}) {
         Weighed cache{{.capacity = 1000, .weigher = itself, .shards = shards}};

@@ -27,8 +27,9 @@ public:
     Weight capacity() const noexcept { return capacity_.load(std::memory_order_relaxed); }
 
     /// A shard's share if all had the same, and at least 1.
-    Weight fair_share() const noexcept {
-        return std::max<Weight>(capacity() >> std::countr_zero(shards_), 1);
+    Weight fair_share() const noexcept { return fair_share_of(capacity()); }
+    Weight fair_share_of(Weight capacity) const noexcept {
+        return std::max<Weight>(capacity >> std::countr_zero(shards_), 1);
     }
 
     /// Claims at least `need` if there is as much, all there is otherwise. All that a ledger's

@@ -142,8 +142,8 @@ public:
     /// Evicts down to a smaller capacity, or makes room for a larger one.
     void set_capacity(std::size_t capacity) {
         detail::check_capacity(capacity);
+        set_budgets(ledger_.fair_share_of(clamped(capacity)));
         ledger_.set_capacity(clamped(capacity));
-        for (Part& shard : shards_) shard.set_budget(budget());
         detail::settle(ledger_, shards_, [this](Part& shard, Weight to) { shrink(shard, to); });
         if (advisor_) advisor_->set_capacity(capacity);
     }
@@ -210,6 +210,22 @@ protected:
     }
 
     Budget budget() const noexcept { return {ledger_.fair_share(), context_.weighed}; }
+
+    /// Tells each shard's policy what it may hold. If one throws, those before it are told the old
+    /// budget again, and it is as if nothing had been asked.
+    void set_budgets(Weight share) {
+        std::size_t told = 0;
+        try {
+            for (; told < shards_.size(); ++told)
+                shards_[told].set_budget({share, context_.weighed});
+        } catch (...) {
+            try {
+                while (told > 0) shards_[--told].set_budget(budget());
+            } catch (...) {  // It goes on with a budget that is not its own, which is but advice.
+            }
+            throw;
+        }
+    }
 
     std::uint32_t shard_number(Hash h) const noexcept { return blocks_.shard(h); }
     Part& shard_of(Hash h) noexcept { return shards_[shard_number(h)]; }
