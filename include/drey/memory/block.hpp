@@ -103,7 +103,7 @@ class Blocks {
 public:
     static constexpr std::size_t most_slots = std::size_t{1} << 31;
 
-    /// Room for `entries` entries a shard to begin with. Takes 12 bytes a group of 16 at once, and
+    /// Room for `entries` entries a shard to begin with. Takes 26 bytes a group of 16 at once, and
     /// the rest where entries are made.
     Blocks(unsigned shard_bits, std::size_t entries)
         : shard_bits_(shard_bits), shard_shift_(32 - shard_bits) {

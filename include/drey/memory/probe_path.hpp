@@ -8,8 +8,8 @@ namespace drey {
 
 /// Where a hash's home is among some groups: its upper half, scaled to their number. The homes of
 /// the 2^n shards of a cache lie one after another, so the first n bits choose the shard, and those
-/// after them the home among the shard's own groups: `home(h, groups << n)` is number
-/// `home(h, groups, n)` of the groups of shard `shard(h, n)`.
+/// after them the home among the shard's own groups: `among(h, groups << n)` is number
+/// `among(h, groups, n)` of the groups of that shard.
 struct Home {
     static std::uint32_t among(Hash h, std::uint32_t groups, unsigned shard_bits = 0) noexcept {
         const auto place = static_cast<std::uint32_t>(h >> 32);

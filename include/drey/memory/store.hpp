@@ -420,7 +420,7 @@ private:
     [[gnu::always_inline]] const Item* hit_at_once(QuickGuard& guard, const Q& key, Hash h) {
         if (!guard || is_watched(h)) [[unlikely]]
             return nullptr;
-        const auto found = look_at_once<AsArgument<Q>>(guard.hand(), key, h);
+        const auto found = find_at_once<AsArgument<Q>>(guard.hand(), key, h);
         if (found.item != nullptr) [[likely]] {
             counters_.own_hit(guard.lane());
             touch(guard.lane(), found.slot, h);
@@ -431,7 +431,7 @@ private:
     /// Finds and protects the key's value where most are: in the newest block. What is not there
     /// may be elsewhere. Lock-free. Throws what the key's equality throws.
     template <class Argument>
-    [[gnu::always_inline]] FoundEntry<Item> look_at_once(Hand hand, Argument key, Hash h) {
+    [[gnu::always_inline]] FoundEntry<Item> find_at_once(Hand hand, Argument key, Hash h) {
         const Block<Item>& block = blocks_.newest();
         const std::uint32_t home = block.home(h);
         const auto matches = [&](const Item& item) { return this->equal(item.key, key); };
@@ -451,7 +451,7 @@ private:
             readers_.know_thread();
             return false;
         }
-        const auto found = look_at_once<AsArgument<Q>>(guard.hand(), key, h);
+        const auto found = find_at_once<AsArgument<Q>>(guard.hand(), key, h);
         if (found.item == nullptr) return false;
         Part& shard = shard_of(h);
         if (!shard.overwrite_at_once(guard, found, h, value)) return false;
