@@ -206,41 +206,65 @@ TEST_CASE("advice must be asked for, and for a policy that is known", "[advise]"
 TEST_CASE("an advisor that has worked enough rests until look-ups have made up for it",
           "[advise]") {
     drey::HitCounters counters(false);
-    std::atomic<drey::Hash> watched{0};
+    drey::WatchLine watched(1);
     const auto advisor = drey::detail::make_advisor<void>(
         {&drey::PolicyId<drey::Lru>::value, 1'000, 64 << 10, false, counters, watched});
-    CHECK(watched != 0);
+    CHECK(watched.advisors() != 0);
     const auto look_up = [&](std::size_t times) {
         for (; times != 0; --times) counters.own_hit(0);
     };
     std::uint64_t key = 0;
     const auto follow = [&](std::size_t most) {
-        for (; most != 0 && watched != 0; --most) {
+        for (; most != 0 && watched.advisors() != 0; --most) {
             counters.own_hit(0);
-            advisor->note(0, drey::detail::scrambled(key++ % 500) & (watched - 1),
+            advisor->note(0, drey::detail::scrambled(key++ % 500) & (watched.advisors() - 1),
                           drey::Sampled::looked_up);
         }
     };
     follow(100'000);
-    CHECK(watched != 0);
+    CHECK(watched.advisors() != 0);
     look_up(std::size_t{1} << 22);  // more, and the beginning is over
     follow(10'000'000);
-    REQUIRE(watched == 0);
+    REQUIRE(watched.advisors() == 0);
     const std::uint64_t followed = advisor->advice().followed;
     const auto miss_all = [&] {
         for (std::uint64_t low = 0; low < 10; ++low)
             advisor->missed(0, low, drey::Sampled::looked_up);
     };
     miss_all();
-    CHECK(watched == 0);
+    CHECK(watched.advisors() == 0);
     CHECK(advisor->advice().followed == followed);
     look_up(150'000'000);
     miss_all();
-    CHECK(watched != 0);
+    CHECK(watched.advisors() != 0);
     follow(10'000'000);
-    CHECK(watched == 0);
+    CHECK(watched.advisors() == 0);
     CHECK(advisor->advice().followed > followed);
     CHECK(advisor->advice().followed < followed + (std::size_t{1} << 27));
+}
+
+TEST_CASE("what advisor or policy want to hear of is watched, and little else", "[advise]") {
+    drey::WatchLine line(12345);
+    const auto watched = [&](drey::Hash below) {
+        std::size_t wrong = 0;
+        for (drey::Hash n = 0; n < 10'000; ++n) {
+            const drey::Hash h = drey::detail::scrambled(n);
+            wrong += line.is_watched(h) != (line.order(h) < below) ? 1u : 0u;
+        }
+        return wrong == 0;
+    };
+    constexpr drey::Hash half = drey::Hash{1} << 63;
+    CHECK(watched(0));
+    line.set_advisors(half);
+    CHECK(watched(half));
+    line.set_policys(half / 4);
+    CHECK(watched(half));
+    line.set_advisors(0);
+    CHECK(watched(half / 4));
+    line.set_advisors(half / 8);
+    line.set_policys(0);
+    CHECK(watched(half / 8));
+    CHECK(line.advisors() == half / 8);
 }
 
 TEST_CASE("threads share an advisor, and none waits for it", "[advise][concurrent]") {

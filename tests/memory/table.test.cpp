@@ -293,16 +293,38 @@ TEST_CASE("tables that share blocks grow apart, and find their own in any order"
         // As who has not found the shard yet sees it.
         const auto& newest = blocks.newest();
         const std::uint32_t home = newest.home(h);
-        for (auto found = newest.tags(home).match(drey::tag_of(h)); found != 0;
-             found &= found - 1) {
+        const auto& head = newest.head(home);
+        for (auto found = head.tags.match(drey::tag_of(h)); found != 0; found &= found - 1) {
             const auto place = static_cast<unsigned>(std::countr_zero(found));
-            if (*newest.address(home, place) != h) continue;
+            if (newest.cells(home)[place] != h) continue;
             ++at_home;
-            CHECK(tables[blocks.shard(h)]->at(newest.slot(blocks.shard(h), home, place)) == h);
+            CHECK(tables[blocks.shard(h)]->at(newest.slot(blocks.shard(h), head, place)) == h);
         }
     }
     CHECK(at_home > added.size() / 4);
     for (const auto& table : tables) CHECK(table->validate([&](Slot s) { return table->at(s); }));
+}
+
+TEST_CASE("a policy is lent the mark of each slot, of every segment once", "[table]") {
+    drey::Blocks<Hash, true> blocks(0, 20);
+    drey::Table<Hash, true> table(blocks, 0);
+    drey::MarkColumn marks;
+    std::size_t lent = 0;
+    for (int segments = 0; segments < 3; ++segments) {
+        table.each_marks(lent, [&](const drey::LentMarks& more) {
+            CHECK(more.first == lent);
+            marks.lend(more);
+            lent = more.first + more.count;
+        });
+        CHECK(lent == table.end());
+        marks.grow(table.end());
+        for (Slot s = 0; s < table.end(); ++s) CHECK(&marks[s] == &table.mark(s));
+        const std::size_t end = table.end();
+        for (Hash h = 1; table.end() == end; h += Hash{1} << 58) {
+            table.reserve_one();
+            if (table.end() == end) table.take(h);
+        }
+    }
 }
 
 TEST_CASE("path visits every group, its home first", "[table]") {

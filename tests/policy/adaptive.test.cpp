@@ -178,9 +178,15 @@ TEST_CASE("hits leave samples of a share of the keys, and no more than there is 
     for (std::uint64_t n = 0; n < 16'000; ++n) sampled += samples.takes(samples.name(key(n)));
     CHECK(sampled > 800);
     CHECK(sampled < 1200);
-    for (std::uint64_t n = 0; n < 16'000; ++n) samples.hit(key(n));
+    std::vector<std::uint32_t> first;
+    for (std::uint64_t n = 0; n < 16'000; ++n) {
+        samples.hit(key(n));
+        const std::uint32_t name = samples.name(key(n));
+        CHECK(samples.takes(name) == (key(n) * 12345 < samples.below()));
+        if (samples.takes(name) && first.size() < drey::HitSamples::most) first.push_back(name);
+    }
     std::size_t drained = 0;
-    samples.drain([&](std::uint32_t name) { drained += samples.takes(name); });
+    samples.drain([&](std::uint32_t name) { drained += name == first.at(drained) ? 1u : 0u; });
     CHECK(drained == drey::HitSamples::most);
     samples.drain([&](std::uint32_t) { ++drained; });
     CHECK(drained == drey::HitSamples::most);

@@ -18,6 +18,7 @@
 #include "drey/advise/rivals.hpp"
 #include "drey/advise/sample_lane.hpp"
 #include "drey/advise/sampled_misses.hpp"
+#include "drey/advise/watch_line.hpp"
 #include "drey/memory/hit_counters.hpp"
 #include "drey/memory/spin_mutex.hpp"
 #include "drey/options.hpp"
@@ -32,7 +33,7 @@ struct AdvisedCache {
     std::size_t memory;  ///< that the advisor may take
     bool shared;         ///< by threads
     const HitCounters& counters;
-    std::atomic<Hash>& watch_below;
+    WatchLine& watch_line;
 };
 
 /// Tells policies apart at run time.
@@ -44,10 +45,10 @@ struct PolicyId {
 /// Follows a sample of a running cache's look-ups, and runs each through miniatures of the cache at
 /// other capacities and with other policies.
 ///
-/// A look-up is sampled if its key's hash is below `watch_below`, which the cache compares; that is
-/// the largest of what the miniatures sample. Whoever sampled notes it in its thread's lane, and if
-/// that is half full, tries the lock, and runs what is there. Nobody waits: what finds no room in a
-/// lane is lost, and the look-ups of that time count for as much less.
+/// A look-up is sampled if its key's hash is below its watch line, which the cache compares; that
+/// is the largest of what the miniatures sample. Whoever sampled notes it in its thread's lane, and
+/// if that is half full, tries the lock, and runs what is there. Nobody waits: what finds no room
+/// in a lane is lost, and the look-ups of that time count for as much less.
 ///
 /// Its work is bounded too. A hit costs less than to simulate it, so after a beginning in which it
 /// follows all it can, it may do one step for `lookups_a_step` look-ups. If it does more, it rests
@@ -60,7 +61,7 @@ public:
     static constexpr std::array<double, 6> factors{0.25, 0.5, 1, 2, 4, 8};
 
     explicit Advisor(const AdvisedCache& cache)
-        : counters_(cache.counters), watch_below_(cache.watch_below),
+        : counters_(cache.counters), watch_line_(cache.watch_line),
           lanes_(cache.shared ? HazardDomain::own_lanes() : 1) {}
     Advisor(const Advisor&) = delete;
     Advisor& operator=(const Advisor&) = delete;
@@ -104,14 +105,14 @@ public:
 
     /// The caller has missed. Now and then, while nothing is watched, this is the time to go on.
     [[gnu::noinline]] void missed(std::size_t lane, Hash h, Sampled::Kind kind) noexcept {
-        if (h < watch_below_.load(std::memory_order_relaxed)) return note(lane, h, kind);
+        if (h < watch_line_.advisors()) return note(lane, h, kind);
         if (!resting_.load(std::memory_order_relaxed) || h >= ~Hash{0} / misses_a_try) return;
         if (const std::unique_lock lock(mutex_, std::try_to_lock); lock) try_to_go_on();
     }
 
     /// A key was erased. Other threads' look-ups of it, before that, may come later.
     [[gnu::noinline]] void erased(Hash h) noexcept {
-        if (h >= watch_below_.load(std::memory_order_relaxed)) return;
+        if (h >= watch_line_.advisors()) return;
         const Sampled what(h, Sampled::erased);
         if (const std::unique_lock lock(mutex_, std::try_to_lock); lock) {
             drain_all();
@@ -280,8 +281,7 @@ private:
             below = std::max(below, mini.simulation->below());
             rate_ = std::max(rate_, mini.simulation->rate());
         }
-        if (watch_below_.load(std::memory_order_relaxed) != below)
-            watch_below_.store(below, std::memory_order_relaxed);
+        if (watch_line_.advisors() != below) watch_line_.set_advisors(below);
     }
 
     /// How many steps it may do at this time; less than 0 if it has done too many. None are saved.
@@ -298,7 +298,7 @@ private:
         followed_ = followed_by(counted());
         counting_ = false;
         resting_.store(true, std::memory_order_relaxed);
-        watch_below_.store(0, std::memory_order_relaxed);
+        watch_line_.set_advisors(0);
     }
 
     void try_to_go_on() noexcept {
@@ -327,7 +327,7 @@ private:
     }
 
     const HitCounters& counters_;
-    std::atomic<Hash>& watch_below_;
+    WatchLine& watch_line_;
     std::atomic<bool> resting_{false};
     std::atomic<std::uint64_t> lost_{0};  // of threads without a lane
     std::vector<SampleLane> lanes_;

@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "drey/detail/huge_pages.hpp"
 #include "drey/types.hpp"
 
 namespace drey::detail {
@@ -62,7 +63,9 @@ private:
     using Chunk = std::unique_ptr<T, Free>;
 
     static Chunk allocate(std::size_t length) {
-        return Chunk(static_cast<T*>(::operator new(length * sizeof(T), alignment)));
+        Chunk chunk(static_cast<T*>(::operator new(length * sizeof(T), alignment)));
+        advise_huge_pages(chunk.get(), length * sizeof(T));
+        return chunk;
     }
 
     /// Chunk i > 0 holds the slots from first_size_ * 2^(i-1) on.

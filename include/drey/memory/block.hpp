@@ -9,11 +9,13 @@
 #include <mutex>
 #include <new>
 #include <stdexcept>
+#include <type_traits>
 #include <vector>
 
+#include "drey/detail/huge_pages.hpp"
+#include "drey/memory/group_head.hpp"
 #include "drey/memory/overflow.hpp"
 #include "drey/memory/probe_path.hpp"
-#include "drey/memory/tags.hpp"
 #include "drey/types.hpp"
 
 namespace drey {
@@ -24,31 +26,38 @@ namespace drey {
 ///
 /// Thread safety: the const members at any time; the rest is for segments, each under its shard's
 /// lock.
-template <class E>
+template <class E, bool Marked = false>
 class Block {
 public:
+    using Head = GroupHead<Marked>;
+
     /// `groups` for each of `1 << shard_bits` shards, in which `first` is the slot of the first
     /// place.
     Block(unsigned shard_bits, std::uint32_t groups, Slot first)
         : all_groups_(groups << shard_bits), groups_(groups), first_(first),
-          shard_bits_(shard_bits), tags_(new TagGroup[all_groups_]),
-          cells_(static_cast<std::byte*>(
-              ::operator new (std::size_t{all_groups_} * TagGroup::places * sizeof(E), alignment))),
-          overflow_(new Overflow[all_groups_]), taken_places_(new std::uint16_t[all_groups_]()) {}
+          shard_bits_(shard_bits), memory_(allocate(all_groups_)),
+          cells_(reinterpret_cast<E*>(memory_.get())),
+          heads_(make<Head>(memory_.get() + cell_bytes(all_groups_))),
+          overflow_(make<Overflow>(heads_ + all_groups_)),
+          taken_places_(make<std::uint16_t>(overflow_ + all_groups_)) {}
     Block(const Block&) = delete;
     Block& operator=(const Block&) = delete;
 
     std::uint32_t home(Hash h) const noexcept { return Home::among(h, all_groups_); }
 
-    const TagGroup& tags(std::uint32_t group) const noexcept { return tags_[group]; }
-    E* address(std::uint32_t group, unsigned place) const noexcept { return cells(group) + place; }
+    /// Where a hash is searched for, in groups of its shard.
+    ProbePath path(Hash h) const noexcept { return {h, groups_, shard_bits_}; }
+
+    /// Readers may write its marks.
+    Head& head(std::uint32_t group) const noexcept { return heads_[group]; }
     bool overflows(std::uint32_t group, Hash h) const noexcept {
         return overflow_[group].of(h) != 0;
     }
 
-    /// The slot, of its shard, that a place has.
-    Slot slot(std::uint32_t shard, std::uint32_t group, unsigned place) const noexcept {
-        return first_ + (group - shard * groups_) * static_cast<Slot>(TagGroup::places) + place;
+    /// The slot, of its shard, that a place of a group has.
+    Slot slot(std::uint32_t shard, const Head& head, std::size_t place) const noexcept {
+        const auto group = static_cast<std::uint32_t>(&head - heads_) - shard * groups_;
+        return first_ + group * static_cast<Slot>(TagGroup::places) + static_cast<Slot>(place);
     }
 
     unsigned shard_bits() const noexcept { return shard_bits_; }
@@ -57,31 +66,51 @@ public:
     Slot end() const noexcept { return first_ + groups_ * static_cast<Slot>(TagGroup::places); }
 
     // From the first group of a shard on.
-    TagGroup* all_tags(std::uint32_t group) noexcept { return tags_.get() + group; }
-    Overflow* all_overflow(std::uint32_t group) noexcept { return overflow_.get() + group; }
-    std::uint16_t* taken_places(std::uint32_t group) noexcept {
-        return taken_places_.get() + group;
-    }
+    Head* heads(std::uint32_t group) noexcept { return heads_ + group; }
+    Overflow* all_overflow(std::uint32_t group) noexcept { return overflow_ + group; }
+    std::uint16_t* taken_places(std::uint32_t group) noexcept { return taken_places_ + group; }
     E* cells(std::uint32_t group) const noexcept {
-        return reinterpret_cast<E*>(cells_.get() +
-                                    std::size_t{group} * TagGroup::places * sizeof(E));
+        return cells_ + std::size_t{group} * TagGroup::places;
     }
 
 private:
     static constexpr std::align_val_t alignment{alignof(E) > 64 ? alignof(E) : 64};
     struct Free {
-        void operator()(std::byte* cells) const noexcept { ::operator delete(cells, alignment); }
+        void operator()(std::byte* memory) const noexcept { ::operator delete(memory, alignment); }
     };
+    using Memory = std::unique_ptr<std::byte, Free>;
+
+    /// Of the entries, which come first; then come the others, by falling alignment.
+    static constexpr std::size_t cell_bytes(std::size_t groups) noexcept {
+        constexpr std::size_t line = 64;
+        return (groups * TagGroup::places * sizeof(E) + line - 1) / line * line;
+    }
+    static Memory allocate(std::size_t groups) {
+        const std::size_t bytes =
+            cell_bytes(groups) + groups * (sizeof(Head) + sizeof(Overflow) + sizeof(std::uint16_t));
+        Memory memory(static_cast<std::byte*>(::operator new(bytes, alignment)));
+        detail::advise_huge_pages(memory.get(), bytes);
+        return memory;
+    }
+    /// One for each group.
+    template <class T>
+    T* make(void* at) const noexcept {
+        static_assert(std::is_trivially_destructible_v<T>);
+        T* const first = static_cast<T*>(at);
+        std::uninitialized_value_construct_n(first, all_groups_);
+        return first;
+    }
 
     // Nothing of this changes: all cores have it.
     const std::uint32_t all_groups_;
     const std::uint32_t groups_;
     const Slot first_;
     const unsigned shard_bits_;
-    const std::unique_ptr<TagGroup[]> tags_;
-    const std::unique_ptr<std::byte, Free> cells_;
-    const std::unique_ptr<Overflow[]> overflow_;
-    const std::unique_ptr<std::uint16_t[]> taken_places_;  // bits
+    const Memory memory_;  // of all that follows
+    E* const cells_;
+    Head* const heads_;
+    Overflow* const overflow_;
+    std::uint16_t* const taken_places_;  // bits
 };
 
 namespace detail {
@@ -98,13 +127,14 @@ inline std::size_t groups_for(std::size_t entries) {
 /// first makes it for all, as the others, which fill as fast, will need it soon.
 ///
 /// Thread-safe.
-template <class E>
+template <class E, bool Marked = false>
 class Blocks {
 public:
+    using Block = drey::Block<E, Marked>;
     static constexpr std::size_t most_slots = std::size_t{1} << 31;
 
-    /// Room for `entries` entries a shard to begin with. Takes 26 bytes a group of 16 at once, and
-    /// the rest where entries are made.
+    /// Room for `entries` entries a shard to begin with. Takes 26 bytes a group of 16 at once (42
+    /// if marked), and the rest where entries are made, by whole pages.
     Blocks(unsigned shard_bits, std::size_t entries)
         : shard_bits_(shard_bits), shard_shift_(32 - shard_bits) {
         add(entries);
@@ -118,11 +148,11 @@ public:
     }
 
     /// Acquire: who sees the block sees it made.
-    const Block<E>& newest() const noexcept { return *newest_.load(std::memory_order_acquire); }
+    const Block& newest() const noexcept { return *newest_.load(std::memory_order_acquire); }
 
     /// The block with this number; it is made if it is the next. Throws std::bad_alloc, or
     /// std::length_error if shards would have 2^31 slots, and has then changed nothing.
-    Block<E>& at(std::size_t number) {
+    Block& at(std::size_t number) {
         const std::lock_guard lock(mutex_);
         if (number == blocks_.size()) add(blocks_.back()->end() / 7 * 6);
         return *blocks_[number];
@@ -137,15 +167,15 @@ private:
             throw std::length_error("drey: more than 2^31 entries in a shard");
         blocks_.reserve(blocks_.size() + 1);
         blocks_.push_back(
-            std::make_unique<Block<E>>(shard_bits_, static_cast<std::uint32_t>(groups), first));
+            std::make_unique<Block>(shard_bits_, static_cast<std::uint32_t>(groups), first));
         newest_.store(blocks_.back().get(), std::memory_order_release);
     }
 
-    std::atomic<const Block<E>*> newest_{nullptr};
+    std::atomic<const Block*> newest_{nullptr};
     const unsigned shard_bits_;
     const unsigned shard_shift_;
     std::mutex mutex_;
-    std::vector<std::unique_ptr<Block<E>>> blocks_;  // oldest first
+    std::vector<std::unique_ptr<Block>> blocks_;  // oldest first
 };
 
 }  // namespace drey

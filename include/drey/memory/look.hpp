@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 
 #include "drey/memory/tags.hpp"
@@ -19,16 +20,15 @@ struct FoundEntry {
 };
 
 /// The entry of a group that shows this tag and for which `matches(entry)` holds, and its place;
-/// protected by the guard. Null if there is none. `Part` is a Block or a Segment. Lock-free.
-/// Inlined by force: a look-up that stays in registers is most of a fast hit.
-template <class Item, class Part, class Protects, class Matches>
-[[gnu::always_inline]] inline const Item* look_in(const Part& part, std::uint32_t group,
+/// protected by the guard. Null if there is none. `items` are the group's. Lock-free. Inlined by
+/// force: a look-up that stays in registers is most of a fast hit.
+template <class Item, class Protects, class Matches>
+[[gnu::always_inline]] inline const Item* look_in(const TagGroup& tags, const Item* items,
                                                   Protects& guard, Tag tag, Matches&& matches,
-                                                  unsigned& place) {
-    const TagGroup& tags = part.tags(group);
+                                                  std::size_t& place) {
     for (auto found = tags.match(tag); found != 0; found &= found - 1) {
-        place = static_cast<unsigned>(std::countr_zero(found));
-        const Item* item = part.address(group, place);
+        place = static_cast<std::size_t>(std::countr_zero(found));
+        const Item* item = items + place;
         guard.protect(item);
         // Once more, now that whoever withdraws the entry there must see that we protect it.
         // Acquire: we go on to read the entry that was published with this tag, which need not

@@ -41,8 +41,8 @@ Reclaim reclaim_due(Removal cause, const Retired& retired, std::size_t live, Wei
 ///
 /// `some` is the batch that waits, if another thread has made the fence that it waits for, and the
 /// next one begins to wait. If nobody has made one, this does, and then reclaims all.
-template <class Item, class Sync, class Retired, class Destroy>
-void reclaim(Reclaim how_much, Retired& retired, Table<Item>& table, typename Sync::Mutex& mutex,
+template <class Sync, class Retired, class Table, class Destroy>
+void reclaim(Reclaim how_much, Retired& retired, Table& table, typename Sync::Mutex& mutex,
              typename Sync::Readers& readers, Destroy&& destroy) noexcept {
     typename Retired::Batch batch;
     typename Retired::Pass pass;

@@ -10,7 +10,6 @@
 #include "drey/memory/block.hpp"
 #include "drey/memory/overflow.hpp"
 #include "drey/memory/probe_path.hpp"
-#include "drey/memory/tags.hpp"
 #include "drey/types.hpp"
 
 namespace drey {
@@ -27,16 +26,16 @@ namespace drey {
 ///
 /// Thread safety: readers may call the const members at any time; the rest is for the holder of the
 /// shard's lock.
-template <class E>
+template <class E, bool Marked = false>
 class Segment {
 public:
     static constexpr std::size_t group_places = TagGroup::places;
 
     /// `older` is the segment before this one.
-    Segment(Block<E>& block, std::uint32_t shard, const Segment* older)
+    Segment(Block<E, Marked>& block, std::uint32_t shard, const Segment* older)
         : groups_(block.groups()), shard_bits_(block.shard_bits()), first_(block.first()),
           most_taken_(groups_ * (group_places - 1)), older_(older),
-          tags_(block.all_tags(shard * groups_)), cells_(block.cells(shard * groups_)),
+          heads_(block.heads(shard * groups_)), cells_(block.cells(shard * groups_)),
           overflow_(block.all_overflow(shard * groups_)),
           taken_places_(block.taken_places(shard * groups_)) {}
     Segment(const Segment&) = delete;
@@ -50,18 +49,22 @@ public:
     std::uint32_t home(Hash h) const noexcept { return Home::among(h, groups_, shard_bits_); }
     ProbePath path(Hash h) const noexcept { return {h, groups_, shard_bits_}; }
 
-    const TagGroup& tags(std::uint32_t group) const noexcept { return tags_[group]; }
+    const TagGroup& tags(std::uint32_t group) const noexcept { return heads_[group].tags; }
 
     /// Whether keys like h live further along a path that comes by this group.
     bool overflows(std::uint32_t group, Hash h) const noexcept {
         return overflow_[group].of(h) != 0;
     }
 
-    /// The slot of a group's place, and the tag and the entry there.
+    /// The slot of a group's place, and the tag, the mark and the entry there.
     Slot slot(std::uint32_t group, unsigned place) const noexcept {
         return first_ + group * static_cast<Slot>(group_places) + place;
     }
-    const std::atomic<Tag>& tag(Slot s) const noexcept { return tags_[group_of(s)][place_of(s)]; }
+    const std::atomic<Tag>& tag(Slot s) const noexcept { return tags(group_of(s))[place_of(s)]; }
+    Mark& mark(Slot s) const noexcept { return heads_[group_of(s)].marks[place_of(s)]; }
+    LentMarks marks() const noexcept {
+        return {first_, static_cast<Slot>(places()), heads_->marks.data()};
+    }
     E* address(Slot s) const noexcept { return cells_ + (s - first_); }
     E* address(std::uint32_t group, unsigned place) const noexcept {
         return cells_ + std::size_t{group} * group_places + place;
@@ -98,12 +101,12 @@ public:
     void publish(Slot s, Hash h, Tag tag) noexcept {
         on_the_way_to(s, h, [&](Overflow& overflow) { overflow.add(h); });
         // Release, here and in withdraw: who sees the tag sees the entry.
-        tags_[group_of(s)][place_of(s)].store(tag, std::memory_order_release);
+        heads_[group_of(s)].tags[place_of(s)].store(tag, std::memory_order_release);
     }
 
     /// Hides it again.
     void withdraw(Slot s, Hash h) noexcept {
-        tags_[group_of(s)][place_of(s)].store(no_tag, std::memory_order_release);
+        heads_[group_of(s)].tags[place_of(s)].store(no_tag, std::memory_order_release);
         on_the_way_to(s, h, [&](Overflow& overflow) { overflow.remove(h); });
     }
 
@@ -112,10 +115,10 @@ public:
         if (from >= end()) return no_slot;
         from = std::max(from, first_);
         std::uint32_t group = group_of(from);
-        std::uint32_t found = tags_[group].published() & (~std::uint32_t{0} << place_of(from));
+        std::uint32_t found = tags(group).published() & (~std::uint32_t{0} << place_of(from));
         while (found == 0) {
             if (++group == groups_) return no_slot;
-            found = tags_[group].published();
+            found = tags(group).published();
         }
         return slot(group, static_cast<unsigned>(std::countr_zero(found)));
     }
@@ -127,7 +130,7 @@ public:
         std::size_t taken = 0;
         for (std::uint32_t g = 0; g < groups_; ++g) {
             taken += static_cast<std::size_t>(std::popcount(taken_places_[g]));
-            if ((tags_[g].published() & ~std::uint32_t{taken_places_[g]}) != 0) return false;
+            if ((tags(g).published() & ~std::uint32_t{taken_places_[g]}) != 0) return false;
         }
         if (taken != taken_) return false;
         for (Slot s = next_published(first_); s != no_slot; s = next_published(s + 1)) {
@@ -165,7 +168,7 @@ private:
     const Slot first_;
     const std::uint32_t most_taken_;
     const Segment* const older_;
-    TagGroup* const tags_;
+    GroupHead<Marked>* const heads_;
     E* const cells_;
     Overflow* const overflow_;
     std::uint16_t* const taken_places_;    // bits

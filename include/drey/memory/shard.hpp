@@ -39,15 +39,17 @@ template <class K, class V, class Policy, class Hasher, class Equal, class Sync>
 class alignas(64) Shard {
     using State = ShardState<K, V, Policy, Hasher, Equal, Sync>;
     using Guard = typename Sync::Readers::Guard;
+    using Segment = drey::Segment<typename State::Item, State::lends_marks>;
     class Lock;
 
 public:
     using Context = typename State::Context;
     using Item = typename State::Item;
 
+    using Blocks = typename State::Blocks;
+
     /// Must be destroyed when no other thread uses it any more.
-    Shard(Context& context, Blocks<Item>& blocks, std::uint32_t number, Budget budget,
-          std::uint64_t seed)
+    Shard(Context& context, Blocks& blocks, std::uint32_t number, Budget budget, std::uint64_t seed)
         : state_(context, blocks, number, budget, seed) {
         if (!can_overwrite_at_once || context.listens || context.weighed) {
             gate_.shut();
@@ -58,19 +60,6 @@ public:
     // ---- reading, without the lock -------------------------------------------------------------
 
     using Found = FoundEntry<Item>;
-
-    /// Goes on with the newest segment where the key's home group there has told nothing of it. All
-    /// by value, and not inlined, so that nothing need be in memory for its sake. Lock-free.
-    template <class Hand, class Argument>
-    [[gnu::noinline]] Found look_beyond_home(Hand hand, Argument key, Hash h) const {
-        const auto& segment = *state_.table.newest();
-        ProbePath path = segment.path(h);
-        while (segment.overflows(path.group(), h) && path.next()) {
-            const Found found = look_in_group(segment, path.group(), hand, key, tag_of(h));
-            if (found.item != nullptr) return found;
-        }
-        return {};
-    }
 
     /// Finds the key's entry and protects it. What is there is found without a lock; who finds
     /// nothing looks again while the shard's writer is replacing an entry, and in the end waits for
@@ -117,6 +106,20 @@ public:
         return reading_by_time(found, clock);
     }
 
+    /// Whether all that a hit does is to touch a mark, and here and there to `sample`.
+    static constexpr bool lends_marks = State::lends_marks;
+    static void touch(Mark& mark) noexcept { PolicyDriver<Policy>::touch(mark); }
+    static constexpr bool has_samples = PolicyDriver<Policy>::has_samples;
+    void sample(Hash h) noexcept { state_.policy.sample(h); }
+
+    void sample_by(Hash factor) noexcept { state_.policy.sample_by(factor); }
+
+    /// What hits `sample`, but for changes that other threads are making.
+    Hash samples_below() const noexcept {
+        const Lock lock(*this);
+        return state_.policy.samples_below();
+    }
+
     /// Whether hits wait for who takes the lock. (Where there is none, there is nothing to save.)
     static constexpr bool defers_hits = Policy::on_hit == OnHit::reorders && Sync::is_shared;
 
@@ -125,6 +128,9 @@ public:
     void touch([[maybe_unused]] std::size_t lane, Slot s, Hash h) noexcept {
         if constexpr (defers_hits) {
             hit_under_lock(lane, s, h);
+        } else if constexpr (lends_marks) {
+            state_.policy.touch(state_.table.mark(s));
+            sample(h);
         } else {
             state_.policy.hit(s, h);
         }
@@ -136,20 +142,21 @@ public:
     static constexpr bool can_overwrite_at_once = ValueCell<V>::overwrites_in_place;
     static_assert(alignof(Item) % 2 == 0, "drey: hazards tell by odd addresses who is writing");
 
-    /// Overwrites the value of the entry that the guard protects. Whether it did: not if the entry
-    /// is being withdrawn or the gate is shut.
+    /// Overwrites the value of an entry that the guard protects and whose place shows this tag.
+    /// Whether it did: not if the entry is being withdrawn or the gate is shut.
     ///
     /// The put counts as done at the moment when it found the entry published with the gate open.
     /// Should the entry be withdrawn after that and before the store, then it was overwritten and
     /// at once withdrawn: nobody can tell. Who could, since it looks at the value it withdraws,
     /// shuts the gate first.
     template <class QuickGuard>
-    [[gnu::always_inline]] bool overwrite_at_once(QuickGuard& guard, const Found& found, Hash h,
+    [[gnu::always_inline]] bool overwrite_at_once(QuickGuard& guard, const Item* item,
+                                                  const std::atomic<Tag>& shown, Tag tag,
                                                   V value) noexcept {
-        guard.protect_to_write(found.item);
-        if (!state_.table.shows(found.slot, h) || !gate_.is_open()) [[unlikely]]
+        guard.protect_to_write(item);
+        if (shown.load(std::memory_order_acquire) != tag || !gate_.is_open()) [[unlikely]]
             return false;
-        const_cast<Item*>(found.item)->value.set(value);
+        const_cast<Item*>(item)->value.set(value);
         return true;
     }
 
@@ -410,8 +417,8 @@ public:
     }
 
     void reclaim(Reclaim how_much) noexcept {
-        drey::reclaim<Item, Sync>(how_much, state_.retired, state_.table, mutex_,
-                                  state_.context.readers, [this](Slot s) { state_.destroy(s); });
+        drey::reclaim<Sync>(how_much, state_.retired, state_.table, mutex_, state_.context.readers,
+                            [this](Slot s) { state_.destroy(s); });
     }
 
     /// Reclaims if that is due after an entry left for this cause.
@@ -505,17 +512,19 @@ private:
     }
 
     template <class Protects, class Q>
-    [[gnu::always_inline]] Found look_in_group(const Segment<Item>& segment, std::uint32_t group,
+    [[gnu::always_inline]] Found look_in_group(const Segment& segment, std::uint32_t group,
                                                Protects& guard, const Q& key, Tag tag) const {
-        unsigned place = 0;
+        std::size_t place = 0;
         const auto matches = [&](const Item& item) { return state_.context.equal(item.key, key); };
-        const Item* item = look_in<Item>(segment, group, guard, tag, matches, place);
-        return item == nullptr ? Found{} : Found{item, segment.slot(group, place)};
+        const Item* item = look_in<Item>(segment.tags(group), segment.address(group, 0), guard, tag,
+                                         matches, place);
+        if (item == nullptr) return {};
+        return {item, segment.slot(group, static_cast<unsigned>(place))};
     }
 
     /// A function of its own, so that it costs those who find values nothing.
     template <class Q>
-    [[gnu::noinline]] Found look_for_absence(const Segment<Item>& segment, std::uint32_t group,
+    [[gnu::noinline]] Found look_for_absence(const Segment& segment, std::uint32_t group,
                                              Guard& guard, const Q& key, Hash h) const {
         Found found = look_in_group(segment, group, guard, key, absent_tag_of(h));
         found.is_absence = true;

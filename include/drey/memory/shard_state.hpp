@@ -63,7 +63,10 @@ public:
     using Context = ShardContext<Hasher, Equal, Sync>;
     using Item = Entry<K, V, keeps_hash>;
 
-    ShardState(Context& common, Blocks<Item>& blocks, std::uint32_t number, Budget budget,
+    static constexpr bool lends_marks = PolicyDriver<Policy>::lends_marks;
+    using Blocks = drey::Blocks<Item, lends_marks>;
+
+    ShardState(Context& common, Blocks& blocks, std::uint32_t number, Budget budget,
                std::uint64_t seed)
         : context(common), table(blocks, number), account(common.ledger, common.weighed) {
         policy.seed(seed);
@@ -80,10 +83,10 @@ public:
         }
     }
 
-    // What readers use without the lock: entries, deadlines, notes and labels that never move, and
-    // of a policy that marks, `hit`.
+    // What readers use without the lock: entries, marks, deadlines, notes and labels that never
+    // move, and of a policy that marks, what hits call.
     Context& context;
-    Table<Item> table;
+    Table<Item, lends_marks> table;
     Deadlines deadlines;
     PolicyDriver<Policy> policy;
     Notes notes;  // last, as quick hits need neither it
@@ -267,6 +270,11 @@ private:
             prepare(slots);
     }
     [[gnu::noinline]] void prepare(std::size_t slots) {
+        if constexpr (lends_marks)
+            table.each_marks(marks_lent_, [&](const LentMarks& marks) {
+                policy.lend(marks);
+                marks_lent_ = marks.first + marks.count;
+            });
         policy.grow(slots);
         retired.grow(slots);
         account.grow(slots);
@@ -361,6 +369,7 @@ private:
         departures.reclaim = std::max(departures.reclaim, reclaim_due(cause));
     }
 
+    std::size_t marks_lent_ = 0;      // of slots below
     std::size_t prepared_slots_ = 0;  // policy, account and `retired` have room for these
     std::uint64_t insertions_ = 0;
     std::array<std::uint64_t, removal_causes> removals_{};

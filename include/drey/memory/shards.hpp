@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "drey/advise/advisor.hpp"
+#include "drey/advise/watch_line.hpp"
 #include "drey/detail/fixed_array.hpp"
 #include "drey/memory/balance.hpp"
 #include "drey/memory/expiry.hpp"
@@ -55,14 +56,18 @@ public:
           labels_(context_.salt), counters_(Sync::is_shared),
           blocks_(static_cast<unsigned>(std::countr_zero(shard_count())),
                   detail::first_entries(options_.capacity, context_.weighed, shard_count())),
-          shards_(shard_count(), [this](std::size_t i) {
-              return Part(context_, blocks_, static_cast<std::uint32_t>(i), budget(),
-                          detail::mix(i, context_.salt));
-          }) {
+          shards_(shard_count(),
+                  [this](std::size_t i) {
+                      return Part(context_, blocks_, static_cast<std::uint32_t>(i), budget(),
+                                  detail::mix(i, context_.salt));
+                  }),
+          watch_line_(detail::scrambled(context_.salt)) {
+        for (Part& shard : shards_) shard.sample_by(watch_line_.factor());
+        watch_for_policy();
         if (options_.advise)
             advisor_ = options_.advise.make()({&PolicyId<Policy>::value, options_.capacity,
                                                options_.advise_memory, Sync::is_shared, counters_,
-                                               watch_below_});
+                                               watch_line_});
     }
 
     Shards(const Shards&) = delete;
@@ -86,7 +91,7 @@ public:
         const bool erased = shard.erase(key, h, expiry_.now(), departures);
         finish(shard, departures);
         if (advisor_) [[unlikely]]
-            advisor_->erased(sampling_order(h));
+            advisor_->erased(watch_line_.order(h));
         return erased ? 1 : 0;
     }
 
@@ -223,16 +228,21 @@ protected:
                 while (told > 0) shards_[--told].set_budget(budget());
             } catch (...) {  // It goes on with a budget that is not its own, which is but advice.
             }
+            watch_for_policy();
             throw;
         }
+        watch_for_policy();
+    }
+
+    /// What is the sample of any shard's policy is watched.
+    void watch_for_policy() noexcept {
+        Hash line = 0;
+        for (const Part& shard : shards_) line = std::max(line, shard.samples_below());
+        watch_line_.set_policys(line);
     }
 
     std::uint32_t shard_number(Hash h) const noexcept { return blocks_.shard(h); }
     Part& shard_of(Hash h) noexcept { return shards_[shard_number(h)]; }
-
-    /// The order of hashes in which the advisor takes the first as a sample: by bits that choose
-    /// neither shard nor home, so that its keys lie everywhere.
-    static Hash sampling_order(Hash h) noexcept { return std::rotl(h, 32); }
 
     Written write(Item& item, WriteRequest<V>& request, const Terms& terms) {
         const auto times = expiry_.times(terms, request.hash);
@@ -376,9 +386,9 @@ protected:
     std::atomic<std::uint64_t> rejections_{0};
     std::atomic<std::uint64_t> listener_failures_{0};
     std::unique_ptr<Advisor> advisor_;
-    Blocks<Item> blocks_;
-    detail::FixedArray<Part> shards_;   // a power of two
-    std::atomic<Hash> watch_below_{0};  // the advisor hears of keys with such hashes
+    typename Part::Blocks blocks_;
+    detail::FixedArray<Part> shards_;  // a power of two
+    WatchLine watch_line_;
 };
 
 }  // namespace drey

@@ -46,7 +46,7 @@ class Store : public Shards<K, V, Policy, Hasher, Equal, Sync> {
     using Base::shard_number;
     using Base::shard_of;
     using Base::shards_;
-    using Base::watch_below_;
+    using Base::watch_line_;
     using Base::write;
     using typename Base::Guard;
     using typename Base::Item;
@@ -413,34 +413,62 @@ public:
     }
 
 private:
+    using Block = typename Part::Blocks::Block;
+
+    /// An entry that a quick guard protects, and where in the newest block it lies.
+    struct Near {
+        const Item* item = nullptr;
+        typename Block::Head* head = nullptr;
+        std::size_t place = 0;
+    };
+
     /// The fast half of `read`, for what most hits are: the key is in the newest block, no value
     /// ever had a deadline, and the caller is not in the middle of another call. The entry, if that
     /// was so; else nothing has happened.
     template <class Q>
     [[gnu::always_inline]] const Item* hit_at_once(QuickGuard& guard, const Q& key, Hash h) {
-        if (!guard || is_watched(h)) [[unlikely]]
+        if (!guard) [[unlikely]]
             return nullptr;
-        const auto found = find_at_once<AsArgument<Q>>(guard.hand(), key, h);
-        if (found.item != nullptr) [[likely]] {
+        const Block& block = blocks_.newest();
+        const Near near = find_at_once<AsArgument<Q>>(block, guard.hand(), key, h);
+        if (near.item != nullptr) [[likely]] {
             counters_.own_hit(guard.lane());
-            touch(guard.lane(), found.slot, h);
+            touch_at_once(guard.lane(), block, near, h);
+            if (watch_line_.is_watched(h)) [[unlikely]]
+                tell_of_hit(guard.lane(), h);
         }
-        return found.item;
+        return near.item;
     }
 
     /// Finds and protects the key's value where most are: in the newest block. What is not there
     /// may be elsewhere. Lock-free. Throws what the key's equality throws.
     template <class Argument>
-    [[gnu::always_inline]] FoundEntry<Item> find_at_once(Hand hand, Argument key, Hash h) {
-        const Block<Item>& block = blocks_.newest();
+    [[gnu::always_inline]] Near find_at_once(const Block& block, Hand hand, Argument key, Hash h) {
         const std::uint32_t home = block.home(h);
         const auto matches = [&](const Item& item) { return this->equal(item.key, key); };
-        unsigned place = 0;
-        if (const Item* item = look_in<Item>(block, home, hand, tag_of(h), matches, place))
-            [[likely]]
-            return {item, block.slot(shard_number(h), home, place)};
+        Near near{nullptr, &block.head(home)};
+        near.item =
+            look_in<Item>(near.head->tags, block.cells(home), hand, tag_of(h), matches, near.place);
+        if (near.item != nullptr) [[likely]]
+            return near;
         if (!block.overflows(home, h)) return {};
-        return shard_of(h).template look_beyond_home<Hand, Argument>(hand, key, h);
+        return find_beyond_home<Argument>(block, hand, key, h);
+    }
+
+    /// Where the key's home has told nothing of it. All by value, and not inlined, so that nothing
+    /// need be in memory for its sake.
+    template <class Argument>
+    [[gnu::noinline]] Near find_beyond_home(const Block& block, Hand hand, Argument key, Hash h) {
+        const auto matches = [&](const Item& item) { return this->equal(item.key, key); };
+        const std::uint32_t first = shard_number(h) * block.groups();
+        ProbePath path = block.path(h);
+        while (block.overflows(first + path.group(), h) && path.next()) {
+            Near near{nullptr, &block.head(first + path.group())};
+            near.item = look_in<Item>(near.head->tags, block.cells(first + path.group()), hand,
+                                      tag_of(h), matches, near.place);
+            if (near.item != nullptr) return near;
+        }
+        return {};
     }
 
     /// The fast half of `put`, for values that are changed in place, by the same conditions.
@@ -451,13 +479,32 @@ private:
             readers_.know_thread();
             return false;
         }
-        const auto found = find_at_once<AsArgument<Q>>(guard.hand(), key, h);
-        if (found.item == nullptr) return false;
-        Part& shard = shard_of(h);
-        if (!shard.overwrite_at_once(guard, found, h, value)) return false;
+        const Block& block = blocks_.newest();
+        const Near near = find_at_once<AsArgument<Q>>(block, guard.hand(), key, h);
+        if (near.item == nullptr) return false;
+        const std::atomic<Tag>& shown = near.head->tags[near.place];
+        if (!shard_of(h).overwrite_at_once(guard, near.item, shown, tag_of(h), value)) return false;
         counters_.own_overwrite(guard.lane());
-        touch(guard.lane(), found.slot, h);
+        touch_at_once(guard.lane(), block, near, h);
+        if (Part::has_samples && watch_line_.is_watched(h)) [[unlikely]]
+            shard_of(h).sample(h);
         return true;
+    }
+
+    /// What of `touch` every quick hit needs.
+    [[gnu::always_inline]] void touch_at_once(std::size_t lane, const Block& block,
+                                              const Near& near, Hash h) noexcept {
+        if constexpr (Part::lends_marks) {
+            Part::touch(near.head->marks[near.place]);
+        } else {
+            touch(lane, block.slot(shard_number(h), *near.head, near.place), h);
+        }
+    }
+
+    /// The rest of it, and what the advisor wants to know.
+    [[gnu::noinline]] void tell_of_hit(std::size_t lane, Hash h) noexcept {
+        shard_of(h).sample(h);
+        advise_of_hit(lane, h);
     }
 
     /// Delivers a hit on an entry that a guard with this lane protects, or leaves it to who has the
@@ -486,7 +533,7 @@ private:
             if (reading.state == Found::hit) {
                 if (counts == Counts::yes) {
                     counters_.hit(guard.lane());
-                    advise_of_hit(guard, h);
+                    advise_of_hit(guard.lane(), h);
                 }
                 touch(guard.lane(), found.slot, h);
                 std::invoke(use, found.item->value.get(), reading);
@@ -495,7 +542,7 @@ private:
             if (asks == Asks::for_all && reading.state == Found::absent) {
                 if (counts == Counts::yes) {
                     counters_.absent_hit(guard.lane());
-                    advise_of_hit(guard, h);
+                    advise_of_hit(guard.lane(), h);
                 }
                 touch(guard.lane(), found.slot, h);
                 return Found::absent;
@@ -503,7 +550,7 @@ private:
             if (counts == Counts::yes) {
                 counters_.miss(guard.lane());
                 if (advisor_) [[unlikely]]
-                    advisor_->missed(guard.lane(), this->sampling_order(h),
+                    advisor_->missed(guard.lane(), watch_line_.order(h),
                                      found.item ? Sampled::found_stale : Sampled::looked_up);
             }
             if (asks == Asks::for_all && reading.state == Found::stale) {
@@ -518,15 +565,9 @@ private:
         return Found::miss;
     }
 
-    /// The one thing that the advisor costs a quick hit, which leaves what is watched to the
-    /// others.
-    bool is_watched(Hash h) const noexcept {
-        return this->sampling_order(h) < watch_below_.load(std::memory_order_relaxed);
-    }
-
-    void advise_of_hit(const Guard& guard, Hash h) noexcept {
-        if (is_watched(h)) [[unlikely]]
-            advisor_->note(guard.lane(), this->sampling_order(h), Sampled::looked_up);
+    void advise_of_hit(std::size_t lane, Hash h) noexcept {
+        if (watch_line_.order(h) < watch_line_.advisors()) [[unlikely]]
+            advisor_->note(lane, watch_line_.order(h), Sampled::looked_up);
     }
 
     struct ScalarResult {

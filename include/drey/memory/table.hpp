@@ -23,13 +23,14 @@ namespace drey {
 /// not follow. To grow is to add a segment as large as all before it; look-ups go through the
 /// segments from the newest, which holds half of all, to the oldest. A table that was made for as
 /// many entries as come has one segment.
-template <class E>
+template <class E, bool Marked = false>
 class Table {
+    using Blocks = drey::Blocks<E, Marked>;
+    using Segment = drey::Segment<E, Marked>;
+
 public:
     /// That of a shard with this number.
-    Table(Blocks<E>& blocks, std::uint32_t shard) : blocks_(blocks), shard_(shard) {
-        add_segment();
-    }
+    Table(Blocks& blocks, std::uint32_t shard) : blocks_(blocks), shard_(shard) { add_segment(); }
     Table(const Table&) = delete;
     Table& operator=(const Table&) = delete;
 
@@ -38,7 +39,7 @@ public:
     // ---- for readers without the lock ----------------------------------------------------------
 
     /// Acquire: who sees the segment sees it made.
-    const Segment<E>* newest() const noexcept { return newest_.load(std::memory_order_acquire); }
+    const Segment* newest() const noexcept { return newest_.load(std::memory_order_acquire); }
 
     /// A search that found nothing can be believed if no entry was changing places meanwhile: see
     /// `replace`. Acquire: the search must not begin before this.
@@ -56,14 +57,12 @@ public:
     /// `replaced_since` will.
     bool has_absences() const noexcept { return has_absences_.load(std::memory_order_acquire); }
 
-    /// Whether s still shows a published value with hash h, for who protects what it holds.
-    bool shows(Slot s, Hash h) const noexcept {
-        return segment_of(s).tag(s).load(std::memory_order_acquire) == tag_of(h);
-    }
-
     /// The entry in s, and where it is. For who protects it, or holds the lock.
     E* address(Slot s) const noexcept { return segment_of(s).address(s); }
     E& at(Slot s) const noexcept { return *address(s); }
+
+    /// The mark of s, for the same.
+    Mark& mark(Slot s) const noexcept { return segment_of(s).mark(s); }
 
     // ---- for the holder of the shard's lock ----------------------------------------------------
 
@@ -71,6 +70,13 @@ public:
 
     /// All slots are below.
     std::size_t end() const noexcept { return current().end(); }
+
+    /// Calls `f(marks)` for those of each segment whose slots are all at or after `from`.
+    template <class F>
+    void each_marks(std::size_t from, F&& f) const {
+        for (const auto& segment : segments_)
+            if (segment->first() >= from) f(segment->marks());
+    }
 
     /// Slots with an entry, published or not.
     std::size_t taken() const noexcept {
@@ -101,7 +107,7 @@ public:
     Slot find(Hash h, Matches&& matches) const {
         const Tag tag = tag_of(h), absent_tag = absent_tag_of(h);
         const bool absences = has_absences();
-        for (const Segment<E>* segment = newest(); segment != nullptr; segment = segment->older()) {
+        for (const Segment* segment = newest(); segment != nullptr; segment = segment->older()) {
             std::uint32_t group = segment->home(h);
             const auto find_here = [&] {
                 const TagGroup& tags = segment->tags(group);
@@ -189,33 +195,33 @@ private:
     }
 
     /// Relaxed: for the holder of the lock, under which it changes.
-    Segment<E>& current() const noexcept {
-        return const_cast<Segment<E>&>(*newest_.load(std::memory_order_relaxed));
+    Segment& current() const noexcept {
+        return const_cast<Segment&>(*newest_.load(std::memory_order_relaxed));
     }
 
-    const Segment<E>& segment_of(Slot s) const noexcept {
-        const Segment<E>* segment = newest();
+    const Segment& segment_of(Slot s) const noexcept {
+        const Segment* segment = newest();
         while (s < segment->first()) [[unlikely]] segment = segment->older();
         return *segment;
     }
     /// The segments are the table's own; only their readers see them as const.
-    Segment<E>& segment_of(Slot s) noexcept {
-        return const_cast<Segment<E>&>(std::as_const(*this).segment_of(s));
+    Segment& segment_of(Slot s) noexcept {
+        return const_cast<Segment&>(std::as_const(*this).segment_of(s));
     }
 
     [[gnu::noinline]] void add_segment() {
         segments_.reserve(segments_.size() + 1);
-        segments_.push_back(std::make_unique<Segment<E>>(blocks_.at(segments_.size()), shard_,
-                                                         newest_.load(std::memory_order_relaxed)));
+        segments_.push_back(std::make_unique<Segment>(blocks_.at(segments_.size()), shard_,
+                                                      newest_.load(std::memory_order_relaxed)));
         newest_.store(segments_.back().get(), std::memory_order_release);
     }
 
-    std::atomic<const Segment<E>*> newest_{nullptr};
+    std::atomic<const Segment*> newest_{nullptr};
     std::atomic<std::uint64_t> replacements_{0};  // begun and ended; odd in between
     std::atomic<bool> has_absences_{false};
-    alignas(64) std::size_t size_ = 0;                   // apart from what readers read
-    std::vector<std::unique_ptr<Segment<E>>> segments_;  // oldest first
-    Blocks<E>& blocks_;
+    alignas(64) std::size_t size_ = 0;                // apart from what readers read
+    std::vector<std::unique_ptr<Segment>> segments_;  // oldest first
+    Blocks& blocks_;
     const std::uint32_t shard_;
 };
 

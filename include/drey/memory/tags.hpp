@@ -23,7 +23,8 @@ inline constexpr Tag no_tag = 0;
 /// Bits of the hash that choose neither the shard nor the home, as the highest do.
 constexpr Tag tag_of(Hash h) noexcept {
     const auto tag = static_cast<Tag>(h >> 16);
-    return static_cast<Tag>(tag + (tag == no_tag ? 1 : 0));
+    static_assert(no_tag == 0);
+    return static_cast<Tag>(tag + (tag < 1));
 }
 
 /// What an entry shows that remembers an absence: another tag than that of a value of the same

@@ -119,8 +119,13 @@ public:
 
     void hit(Slot s, Hash h) noexcept {
         turns_.touch(s);
-        samples_.hit(h);
+        sample(h);
     }
+    static void touch(Mark& mark) noexcept { Turns::touch(mark); }
+    void lend(const LentMarks& marks) { turns_.lend(marks); }
+    void sample_by(Hash factor) noexcept { samples_.sample_by(factor); }
+    void sample(Hash h) noexcept { samples_.hit(h); }
+    Hash samples_below() const noexcept { return samples_.below(); }
 
     template <class HashOf>
     Slot evict(HashOf&& hash_of) noexcept {

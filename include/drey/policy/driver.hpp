@@ -57,6 +57,22 @@ public:
         if constexpr (on_hit != OnHit::nothing) policy_.hit(s, h);
     }
 
+    /// What hits call without a lock: `hit`, or `touch` and `sample`, where marks are lent.
+    static constexpr bool lends_marks = on_hit == OnHit::marks && HasLentMarks<P>;
+    static constexpr bool has_samples = lends_marks && HasSamples<P>;
+    void lend(const LentMarks& marks) { policy_.lend(marks); }
+    static void touch(Mark& mark) noexcept { P::touch(mark); }
+    void sample([[maybe_unused]] Hash h) noexcept {
+        if constexpr (has_samples) policy_.sample(h);
+    }
+    void sample_by([[maybe_unused]] Hash factor) noexcept {
+        if constexpr (has_samples) policy_.sample_by(factor);
+    }
+    Hash samples_below() const noexcept {
+        if constexpr (has_samples) return policy_.samples_below();
+        return 0;
+    }
+
     void prefetch([[maybe_unused]] std::span<const Slot> slots) const noexcept {
         if constexpr (HasPrefetch<P>) policy_.prefetch(slots);
     }

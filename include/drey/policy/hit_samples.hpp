@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "drey/types.hpp"
 
@@ -33,6 +34,9 @@ public:
     /// Another sample for each seed. Before the first hit.
     void seed(std::uint64_t x) noexcept { factor_ = x | 1; }
 
+    /// The sample are the first keys in the order of their hashes' products with this.
+    void sample_by(Hash factor) noexcept { factor_ = factor; }
+
     /// Of `of` keys, about `some` are of the sample; 0 < some <= of.
     void rate(std::uint64_t some, std::uint64_t of) noexcept {
         const double share = static_cast<double>(some) / static_cast<double>(of);
@@ -44,6 +48,12 @@ public:
     }
     bool takes(std::uint32_t name) const noexcept {
         return name <= limit_.load(std::memory_order_relaxed);
+    }
+
+    /// Their products are below this.
+    Hash below() const noexcept {
+        const Hash limit = limit_.load(std::memory_order_relaxed);
+        return limit == std::numeric_limits<std::uint32_t>::max() ? ~Hash{0} : (limit + 1) << 32;
     }
 
     /// By any number of threads at once.

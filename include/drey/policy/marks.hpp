@@ -1,9 +1,10 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
-#include "drey/detail/stable_column.hpp"
+#include "drey/policy/mark_column.hpp"
 #include "drey/types.hpp"
 
 namespace drey {
@@ -22,22 +23,24 @@ public:
     /// Makes room for every slot below `n`. May throw std::bad_alloc.
     void grow(std::size_t n) { marks_.grow(n); }
 
-    /// Starts the mark of a slot that enters the policy. Nobody can be touching it yet.
-    void start(Slot s, std::uint8_t at = 0) noexcept { marks_.emplace(s, at); }
+    /// Uses the store's memory: see HasLentMarks. May throw std::bad_alloc.
+    void lend(const LentMarks& marks) { marks_.lend(marks); }
 
-    /// Adds one, up to `Most`. A saturated mark is only read, so a hot entry's cache line stays
-    /// shared between the cores that hit it.
-    void touch(Slot s) noexcept {
-        auto& mark = marks_[s];
-        const std::uint8_t now = mark.load(std::memory_order_relaxed);
-        if (now < Most) mark.store(static_cast<std::uint8_t>(now + 1), std::memory_order_relaxed);
+    /// Starts the mark of a slot that enters the policy. Nobody can be touching it yet.
+    void start(Slot s, std::uint8_t at = 0) noexcept { marks_.start(s, at); }
+
+    /// Adds one, up to `Most`.
+    void touch(Slot s) noexcept { touch(marks_[s]); }
+    static void touch(Mark& mark) noexcept {
+        const unsigned now = mark.load(std::memory_order_relaxed);
+        MarkColumn::set_if(now < Most, mark, now + 1);
     }
 
-    std::uint8_t get(Slot s) const noexcept { return marks_[s].load(std::memory_order_relaxed); }
-    void set(Slot s, std::uint8_t to) noexcept { marks_[s].store(to, std::memory_order_relaxed); }
+    std::uint8_t get(Slot s) const noexcept { return marks_.get(s); }
+    void set(Slot s, std::uint8_t to) noexcept { marks_.set(s, to); }
 
 private:
-    detail::StableColumn<std::atomic<std::uint8_t>> marks_;
+    MarkColumn marks_;
 };
 
 }  // namespace drey

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "drey/policy/mark_column.hpp"
 #include "drey/types.hpp"
 
 /// What an eviction policy is, and how the store drives one.
@@ -138,6 +139,30 @@ concept HasHashes = detail::EvictsByHash<P>;
 template <class P>
 concept HasGhosts = requires(P p, Slot s, Hash h) {
     requires noexcept(p.evicted(s, h));
+};
+
+/// `static void touch(drey::Mark&) noexcept` and `void lend(const drey::LentMarks&)`, of a policy
+/// that marks: all that a hit does to it is to touch its slot's mark. Then the store keeps the
+/// marks, beside what a hit reads anyway, and hits call `touch` instead of `hit`. Before `grow`
+/// asks for more slots it lends the policy their marks. `lend` may throw, and then has changed
+/// nothing. (Where no store lends any, as in simulations, the policy uses marks of its own.)
+template <class P>
+concept HasLentMarks = requires(P p, Mark& mark, const LentMarks& marks) {
+    requires noexcept(P::touch(mark));
+    p.lend(marks);
+};
+
+/// `void sample(h) noexcept`, `void sample_by(factor) noexcept` and `drey::Hash samples_below()
+/// const noexcept`, of a policy whose marks are lent and that wants to know of some keys when they
+/// are hit: of those for which `h * factor` is below that, where the factor is odd and what the
+/// store says after `seed`. Their hits call `sample`, too, by the rules of `touch`. What it is
+/// below may change with `budget`; else it may get lower, and `sample` may then still be called.
+template <class P>
+concept HasSamples = requires(P p, const P c, Hash h) {
+    requires noexcept(p.sample(h));
+    requires noexcept(p.sample_by(h));
+    requires noexcept(c.samples_below());
+    { c.samples_below() } -> std::same_as<Hash>;
 };
 
 /// `void prefetch(std::span<const drey::Slot>) const noexcept`: `hit` is about to be called for

@@ -90,6 +90,8 @@ public:
     }
 
     void hit(Slot s, Hash) noexcept { hits_.touch(s); }
+    static void touch(Mark& mark) noexcept { Marks<3>::touch(mark); }
+    void lend(const LentMarks& marks) { hits_.lend(marks); }
 
     Slot evict() noexcept {
         for (;;) {
@@ -159,7 +161,7 @@ private:
         }
     }
 
-    Marks<3> hits_;  // first, apart from what changes: all that hits use
+    Marks<3> hits_;
     SlotQueues queues_;
     std::vector<Weight> weights_;  // only when weighed
     Ghost ghost_;

@@ -46,6 +46,8 @@ public:
     }
 
     void hit(Slot s, Hash) noexcept { visited_.touch(s); }
+    static void touch(Mark& mark) noexcept { Marks<1>::touch(mark); }
+    void lend(const LentMarks& marks) { visited_.lend(marks); }
 
     Slot evict() noexcept {
         if (hand_ == no_slot) hand_ = queue_.back(0);
@@ -82,7 +84,7 @@ public:
     }
 
 private:
-    Marks<1> visited_;    // first, apart from what changes: all that hits use
+    Marks<1> visited_;
     SlotRings<1> queue_;  // newest in front
     Slot hand_ = no_slot;
 };

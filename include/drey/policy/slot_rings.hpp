@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "drey/detail/huge_pages.hpp"
 #include "drey/types.hpp"
 
 namespace drey {
@@ -106,7 +107,8 @@ private:
         links_[behind].prev = static_cast<Slot>(node);
     }
 
-    std::vector<Node> links_;  // nodes 0..N-1 are the sentinels, node s + N is slot s
+    std::vector<Node, detail::HugePageAllocator<Node>>
+        links_;  // nodes 0..N-1 are the sentinels, node s + N is slot s
 };
 
 }  // namespace drey

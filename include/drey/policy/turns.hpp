@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "drey/detail/stable_column.hpp"
+#include "drey/policy/mark_column.hpp"
 #include "drey/types.hpp"
 
 namespace drey {
@@ -24,19 +24,18 @@ public:
     /// Makes room for every slot below `n`. May throw std::bad_alloc.
     void grow(std::size_t n) { bytes_.grow(n); }
 
-    /// Starts the counters of a slot that enters the policy. Nobody can be touching it yet.
-    void start(Slot s) noexcept { bytes_.emplace(s, std::uint8_t{0}); }
-    void start_as(Slot to, Slot from) noexcept {
-        bytes_.emplace(to, bytes_[from].load(std::memory_order_relaxed));
-    }
+    /// Uses the store's memory: see HasLentMarks. May throw std::bad_alloc.
+    void lend(const LentMarks& marks) { bytes_.lend(marks); }
 
-    /// Adds a hit. A saturated counter is only read, so that a hot entry's cache line stays shared
-    /// between the cores that hit it.
-    void touch(Slot s) noexcept {
-        auto& byte = bytes_[s];
-        const std::uint8_t now = byte.load(std::memory_order_relaxed);
-        if ((now & most) < most)
-            byte.store(static_cast<std::uint8_t>(now + 1), std::memory_order_relaxed);
+    /// Starts the counters of a slot that enters the policy. Nobody can be touching it yet.
+    void start(Slot s) noexcept { bytes_.start(s, 0); }
+    void start_as(Slot to, Slot from) noexcept { bytes_.start(to, bytes_.get(from)); }
+
+    /// Adds a hit.
+    void touch(Slot s) noexcept { touch(bytes_[s]); }
+    static void touch(Mark& mark) noexcept {
+        const unsigned now = mark.load(std::memory_order_relaxed);
+        MarkColumn::set_if((now & most) < most, mark, now + 1);
     }
 
     unsigned hits(Slot s) const noexcept { return get(s) & most; }
@@ -52,13 +51,13 @@ public:
 
     /// Sets the turns, and the hits to 0.
     void set_turns(Slot s, unsigned turns) noexcept {
-        bytes_[s].store(static_cast<std::uint8_t>(turns << 2), std::memory_order_relaxed);
+        bytes_.set(s, static_cast<std::uint8_t>(turns << 2));
     }
 
 private:
-    unsigned get(Slot s) const noexcept { return bytes_[s].load(std::memory_order_relaxed); }
+    unsigned get(Slot s) const noexcept { return bytes_.get(s); }
 
-    detail::StableColumn<std::atomic<std::uint8_t>> bytes_;
+    MarkColumn bytes_;
 };
 
 }  // namespace drey
