@@ -57,6 +57,29 @@ using Told = std::vector<std::pair<int, Removal>>;
 
 }  // namespace
 
+TEST_CASE("entries without tag and TTL live on as the cache grows around one that has both",
+          "[tags]") {
+    drey::ManualClock clock;
+    Cache cache{{.capacity = 4000,
+                 .weigher = [](int, const std::string&) { return std::size_t{1}; },
+                 .clock = clock,
+                 .shards = 1}};
+    const std::vector<std::string> tags{"t"};
+    cache.put(0, "tagged", {.ttl = 1h, .stale_for = 1h, .tags = tags});
+    for (int key = 1; key < 4000; ++key) cache.put(key, "plain");
+    cache.put(1, "tagged too", {.ttl = 3h, .tags = tags});
+    CHECK(cache.find(0).value() == "tagged");
+    clock.advance(90min);
+    CHECK(cache.find(0).is_stale());
+    CHECK(cache.get(1) == "tagged too");
+    cache.invalidate_tag("t");
+    clock.advance(24h);
+    std::size_t left = 0;
+    for (int key = 0; key < 4000; ++key) left += cache.get(key) == "plain" ? 1 : 0;
+    CHECK(left == 3998);
+    CHECK(cache.validate());
+}
+
 TEST_CASE_METHOD(Fixture, "invalidating a tag removes what has it, and nothing else", "[tags]") {
     cache.put(1, "one", {.tags = {"a", "b"}});
     cache.put(2, "two", {.tags = {"b"}});

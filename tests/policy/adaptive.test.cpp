@@ -199,13 +199,15 @@ TEST_CASE("hits count up to three, and become as many turns when they are settle
     for (int i = 0; i < 5; ++i) turns.touch(0);
     CHECK(turns.hits(0) == 3);
     CHECK(turns.turns(0) == 0);
-    CHECK(turns.settle(0) == 3);
+    CHECK(turns.settle(0).hits == 3);
     CHECK(turns.turns(0) == 3);
     CHECK(turns.hits(0) == 0);
     turns.set_turns(0, 1);
     turns.touch(0);
     turns.start_as(1, 0);
-    CHECK(turns.settle(1) == 1);
+    const auto settled = turns.settle(1);
+    CHECK(settled.hits == 1);
+    CHECK(settled.turns == 2);
     CHECK(turns.turns(1) == 2);
 }
 

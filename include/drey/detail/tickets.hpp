@@ -80,10 +80,8 @@ public:
     }
 
     void doom(Hash h) noexcept {
-        for (Ticket* ticket = first_; ticket != nullptr; ticket = ticket->next_)
-            if (ticket->hash_ == h) ticket->doomed_.store(true, std::memory_order_release);
-        for (Watch* watch = watches_; watch != nullptr; watch = watch->next_)
-            watch->seen_.set(Watch::bit_of(h));
+        if (first_ != nullptr || watches_ != nullptr) [[unlikely]]
+            doom_those(h);
     }
 
     void doom_all() noexcept {
@@ -93,6 +91,13 @@ public:
     }
 
 private:
+    [[gnu::noinline]] void doom_those(Hash h) noexcept {
+        for (Ticket* ticket = first_; ticket != nullptr; ticket = ticket->next_)
+            if (ticket->hash_ == h) ticket->doomed_.store(true, std::memory_order_release);
+        for (Watch* watch = watches_; watch != nullptr; watch = watch->next_)
+            watch->seen_.set(Watch::bit_of(h));
+    }
+
     Ticket* first_ = nullptr;
     Watch* watches_ = nullptr;
 };

@@ -30,7 +30,12 @@ public:
         if (weighed_) weights_[s] = w;
         used_ += w;
     }
-    void leave(Slot s) noexcept { used_ -= weight(s); }
+    /// Returns what it weighed.
+    Weight leave(Slot s) noexcept {
+        const Weight w = weight(s);
+        used_ -= w;
+        return w;
+    }
 
     /// Whether w fits beside what is there; `old`, if there is one, counts as gone.
     bool fits(Weight w, Slot old) const noexcept { return after(w, old) <= allowance_; }
@@ -38,9 +43,10 @@ public:
     /// Claims what w lacks. Whether it can fit now, after evictions here if need be. Unless it may
     /// starve, a shard that is poor beside the others would rather have some of theirs.
     bool claim_for(Weight w, Slot old, bool may_starve) noexcept {
-        if (fits(w, old)) return true;
-        allowance_ += ledger_.claim(after(w, old) - allowance_);
-        if (fits(w, old)) return true;
+        const Weight needed = after(w, old);
+        if (needed <= allowance_) return true;
+        allowance_ += ledger_.claim(needed - allowance_);
+        if (needed <= allowance_) return true;
         return w <= allowance_ && (may_starve || allowance_ >= ledger_.fair_share() / 2);
     }
 

@@ -25,7 +25,7 @@ public:
 
     /// Whether what is written with that TTL never expires.
     bool is_never(const Terms& terms) const noexcept {
-        return terms.ttl.value_or(ttl_).nanoseconds() == no_deadline;
+        return ttl(terms).nanoseconds() == no_deadline;
     }
 
     struct Times {
@@ -39,7 +39,7 @@ public:
     /// never loaded anew, so that its cost is not worth a note.
     Times times(const Terms& terms, Hash h) {
         if (terms.ttl) detail::check_ttl(*terms.ttl);
-        std::int64_t left = terms.ttl.value_or(ttl_).nanoseconds();
+        std::int64_t left = ttl(terms).nanoseconds();
         if (left == no_deadline) return {now()};
         // Relaxed, as in `now`: who comes to know of an entry with a deadline through a lock has
         // taken that lock after this store.
@@ -65,6 +65,9 @@ public:
     }
 
 private:
+    /// Not `value_or`, of which g++ 12 warns where it is inlined.
+    const Ttl& ttl(const Terms& terms) const noexcept { return terms.ttl ? *terms.ttl : ttl_; }
+
     const ClockRef clock_;
     const Ttl ttl_;
     const double jitter_;

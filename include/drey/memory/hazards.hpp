@@ -224,6 +224,8 @@ public:
         /// For who knows, by `fenced_since`, that no fence is needed any more.
         static Held without_fence(HazardDomain& domain) noexcept { return Held(&domain); }
 
+        bool is_empty() const noexcept { return count_ == 0; }
+
         bool contains(const void* address) const noexcept {
             for (std::size_t i = 0; i < count_; ++i)
                 if (addresses_[i] == address) return true;

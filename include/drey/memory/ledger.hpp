@@ -22,14 +22,15 @@ namespace drey {
 class Ledger {
 public:
     Ledger(Weight capacity, std::size_t shards) noexcept
-        : shards_(shards), capacity_(capacity), free_(static_cast<std::int64_t>(capacity)) {}
+        : shard_bits_(std::countr_zero(shards)), capacity_(capacity),
+          free_(static_cast<std::int64_t>(capacity)) {}
 
     Weight capacity() const noexcept { return capacity_.load(std::memory_order_relaxed); }
 
     /// A shard's share if all had the same, and at least 1.
     Weight fair_share() const noexcept { return fair_share_of(capacity()); }
     Weight fair_share_of(Weight capacity) const noexcept {
-        return std::max<Weight>(capacity >> std::countr_zero(shards_), 1);
+        return std::max<Weight>(capacity >> shard_bits_, 1);
     }
 
     /// Claims at least `need` if there is as much, all there is otherwise. All that a ledger's
@@ -38,7 +39,8 @@ public:
         std::int64_t free = free_.load(std::memory_order_relaxed);
         for (;;) {
             if (free <= 0) return 0;
-            const Weight block = static_cast<Weight>(free) / (shards_ == 1 ? 1 : 8 * shards_);
+            const Weight block =
+                static_cast<Weight>(free) >> (shard_bits_ == 0 ? 0 : shard_bits_ + 3);
             const auto take = std::min(free, static_cast<std::int64_t>(std::max(need, block)));
             if (free_.compare_exchange_weak(free, free - take, std::memory_order_relaxed))
                 return static_cast<Weight>(take);
@@ -67,7 +69,7 @@ public:
     }
 
 private:
-    const std::size_t shards_;
+    const int shard_bits_;  // their number's logarithm
     std::atomic<Weight> capacity_;
     std::atomic<std::int64_t> free_;
 };

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <mutex>
+#include <span>
 #include <type_traits>
 
 #include "drey/memory/retired.hpp"
@@ -37,7 +38,7 @@ Reclaim reclaim_due(Removal cause, const Retired& retired, std::size_t live, Wei
 /// Destroys retired entries that no reader protects and frees their slots. Never waits for readers:
 /// what is protected stays for the next time. Destructors run outside the lock.
 ///
-/// `destroy(slot)` destroys the entry there, and what belongs to it.
+/// `destroy(slots)` destroys the entries there, and what belongs to them.
 ///
 /// `some` is the batch that waits, if another thread has made the fence that it waits for, and the
 /// next one begins to wait. If nobody has made one, this does, and then reclaims all.
@@ -61,9 +62,11 @@ void reclaim(Reclaim how_much, Retired& retired, Table& table, typename Sync::Mu
         }
         if (count == 0) return;
         const auto held = fenced ? readers.held_without_fence() : readers.held();
-        const auto free = std::partition(batch.begin(), batch.begin() + count,
-                                         [&](Slot s) { return !held.contains(table.address(s)); });
-        std::for_each(batch.begin(), free, destroy);
+        auto free = batch.begin() + count;
+        if (!held.is_empty())
+            free = std::partition(batch.begin(), free,
+                                  [&](Slot s) { return !held.contains(table.address(s)); });
+        destroy(std::span<const Slot>(batch.begin(), free));
         const std::lock_guard lock(mutex);
         std::for_each(batch.begin(), free, [&](Slot s) { table.give_back(s); });
         std::for_each(free, batch.begin() + count, [&](Slot s) { retired.keep(s); });

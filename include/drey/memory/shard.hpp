@@ -182,7 +182,8 @@ public:
 
     // ---- one key, under the lock ---------------------------------------------------------------
 
-    Written write(Item& item, const WriteRequest<V>& request, Departures& departures) {
+    [[gnu::always_inline]] Written write(Item& item, const WriteRequest<V>& request,
+                                         Departures& departures) {
         const Lock lock(*this);
         return state_.write(item, request, departures);
     }
@@ -418,7 +419,7 @@ public:
 
     void reclaim(Reclaim how_much) noexcept {
         drey::reclaim<Sync>(how_much, state_.retired, state_.table, mutex_, state_.context.readers,
-                            [this](Slot s) { state_.destroy(s); });
+                            [this](std::span<const Slot> slots) { state_.destroy(slots); });
     }
 
     /// Reclaims if that is due after an entry left for this cause.

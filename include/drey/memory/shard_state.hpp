@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <span>
 #include <type_traits>
 #include <utility>
 
@@ -109,7 +110,7 @@ public:
             return context.hasher(item.key, context.salt);
         }
     }
-    Hash hash_of(Slot s) const noexcept { return hash_of(table.at(s)); }
+    [[gnu::always_inline]] Hash hash_of(Slot s) const noexcept { return hash_of(table.at(s)); }
 
     /// Whether the published entry in s, whose hash is h, is a value within its TTL.
     bool is_hit(Slot s, Hash h, std::int64_t now) const noexcept {
@@ -118,10 +119,12 @@ public:
                !labels.is_dropped(s);
     }
 
-    /// Destroys a retired entry; without the lock.
-    void destroy(Slot s) noexcept {
-        std::destroy_at(table.address(s));
-        labels.clear(s);
+    /// Destroys retired entries; without the lock.
+    void destroy(std::span<const Slot> slots) noexcept {
+        if constexpr (!std::is_trivially_destructible_v<Item>)
+            for (const Slot s : slots) std::destroy_at(table.address(s));
+        if (labels.in_use())
+            for (const Slot s : slots) labels.clear(s);
     }
 
     bool is_unchanged(Slot now, const Seen<V>& seen) const noexcept {
@@ -138,11 +141,13 @@ public:
     /// Moves `item` in, if the request's condition holds. Strong guarantee, but that a bad_alloc
     /// while making room for a heavy entry may come after some evictions. `item` is moved from only
     /// if the result is `yes` or it throws.
-    Written write(Item& item, const WriteRequest<V>& request, Departures& departures) {
+    [[gnu::always_inline]] Written write(Item& item, const WriteRequest<V>& request,
+                                         Departures& departures) {
         const Hash h = request.hash;
         if (request.ticket != nullptr &&
             (request.ticket->doomed() ||
-             (request.labels != nullptr && request.labels->is_dropped())))
+             (request.extras != nullptr && request.extras->labels != nullptr &&
+              request.extras->labels->is_dropped())))
             return Written::doomed;
         Slot old = find(item.key, h);
         if (request.condition == WriteIf::absent && old != no_slot && is_hit(old, h, request.now))
@@ -153,7 +158,7 @@ public:
             return overwrite(old, item, request);
 
         // What may throw and changes nothing that can be seen.
-        reserve_one(request);
+        reserve_one(request.extras);
         if (!account.claim_for(request.weight, old, request.may_starve)) return Written::no_room;
         if (old == no_slot && !policy.admit(h, request.weight)) return Written::refused;
         const Slot fresh = make(std::move(item), h);
@@ -168,16 +173,14 @@ public:
             throw;
         }
         if (request.ticket == nullptr) tickets.doom(h);
-        deadlines.set(fresh, request.deadline);
-        notes.set(fresh, request.note);
-        labels.set(fresh, request.labels);
+        if (has_extras_) set_extras(fresh, request.extras);
         account.enter(fresh, request.weight);
         if (old != no_slot) {
-            const bool had_value = !table.is_absence(old, h);
+            const bool reported = is_reported(old, h);
             const bool expired = deadlines.at(old) <= request.now;
             policy.moved(old, fresh, h, request.weight);
             table.replace(old, fresh, h, request.is_absence);
-            leave(old, expired ? Removal::expired : Removal::replaced, had_value, departures);
+            leave(old, expired ? Removal::expired : Removal::replaced, reported, departures);
         } else {
             policy.inserted(fresh, h, request.weight);
             table.publish(fresh, h, request.is_absence);
@@ -187,7 +190,8 @@ public:
     }
 
     /// Takes a live entry out: nobody finds it any more. `unlink` leaves its slot to the caller.
-    void withdraw(Slot s, Hash h, Removal cause, Departures& departures) noexcept {
+    [[gnu::noinline]] void withdraw(Slot s, Hash h, Removal cause,
+                                    Departures& departures) noexcept {
         policy.erased(s);
         hide(s, h, cause, departures);
     }
@@ -208,12 +212,11 @@ public:
                 withdraw(s, Removal::expired, departures);
                 return s;
             }
-        Slot hashed = no_slot;
-        Hash h = 0;
-        const Slot victim = policy.evict([&](Slot s) { return h = hash_of(hashed = s); });
+        LastHash hash_of(*this);
+        const Slot victim = policy.evict(hash_of);
         if (!table.contains(victim))
             detail::broken("the eviction policy chose a slot that it does not hold");
-        if (hashed != victim) h = hash_of(victim);
+        const Hash h = hash_of.slot == victim ? hash_of.hash : hash_of(victim);
         hide(victim, h, victim == old ? Removal::replaced : Removal::evicted, departures);
         return victim;
     }
@@ -258,16 +261,25 @@ public:
     }
 
 private:
+    /// Tells a policy hashes, and knows the last one: most policies ask for their victim's.
+    struct LastHash {
+        explicit LastHash(const ShardState& its) noexcept : state(its) {}
+        Hash operator()(Slot s) noexcept {
+            slot = s;
+            return hash = state.hash_of(s);
+        }
+        const ShardState& state;
+        Slot slot = no_slot;
+        Hash hash = 0;
+    };
+
     /// Makes sure that one more entry can be made, and every column has room for it.
-    void reserve_one(const WriteRequest<V>& request) {
+    void reserve_one(const Extras* extras) {
         table.reserve_one();
         const std::size_t slots = table.end();
-        deadlines.grow(slots, request.deadline != no_deadline);
-        notes.grow(slots, !request.note.is_blank());
-        if (request.labels != nullptr || labels.in_use()) [[unlikely]]
-            labels.grow(slots);
         if (slots != prepared_slots_) [[unlikely]]
             prepare(slots);
+        if (extras != nullptr) grow_extras(slots, *extras);
     }
     [[gnu::noinline]] void prepare(std::size_t slots) {
         if constexpr (lends_marks)
@@ -275,10 +287,24 @@ private:
                 policy.lend(marks);
                 marks_lent_ = marks.first + marks.count;
             });
+        if (has_extras_) grow_extras(slots, {});
         policy.grow(slots);
         retired.grow(slots);
         account.grow(slots);
         prepared_slots_ = slots;
+    }
+
+    void grow_extras(std::size_t slots, const Extras& wanted) {
+        has_extras_ = true;
+        deadlines.grow(slots, wanted.deadline != no_deadline);
+        notes.grow(slots, !wanted.note.is_blank());
+        if (wanted.labels != nullptr || labels.in_use()) labels.grow(slots);
+    }
+    void set_extras(Slot s, const Extras* extras) noexcept {
+        const Extras set = extras == nullptr ? Extras{} : *extras;
+        deadlines.set(s, set.deadline);
+        notes.set(s, set.note);
+        labels.set(s, set.labels);
     }
 
     /// Moves the entry into a place that was reserved. Strong guarantee.
@@ -298,10 +324,9 @@ private:
     /// to replace it because of its value would lose theirs.
     bool overwrites_in_place(Slot old, const WriteRequest<V>& request) const noexcept {
         return ValueCell<V>::overwrites_in_place && !context.listens && !context.weighed &&
-               deadlines.at(old) == no_deadline && request.deadline == no_deadline &&
-               notes.at(old).is_blank() && request.note.is_blank() && !request.is_absence &&
-               !table.is_absence(old, request.hash) && labels.of(old) == nullptr &&
-               request.labels == nullptr;
+               request.extras == nullptr && !request.is_absence &&
+               !table.is_absence(old, request.hash) && deadlines.at(old) == no_deadline &&
+               notes.at(old).is_blank() && labels.of(old) == nullptr;
     }
 
     Written overwrite(Slot s, Item& item, const WriteRequest<V>& request) noexcept {
@@ -342,26 +367,33 @@ private:
         }
     }
 
-    void forget(Slot s, Removal cause) noexcept {
-        account.leave(s);
+    /// Returns what it weighed.
+    Weight forget(Slot s, Removal cause) noexcept {
         ++removals_[static_cast<std::size_t>(cause)];
+        return account.leave(s);
     }
 
-    /// Hides an entry that the policy has forgotten.
-    void hide(Slot s, Hash h, Removal cause, Departures& departures) noexcept {
-        const bool had_value = !table.is_absence(s, h);
+    /// Whether the listener is to be told when the published entry leaves: of values only.
+    bool is_reported(Slot s, Hash h) const noexcept {
+        return context.listens && !table.is_absence(s, h);
+    }
+
+    /// Hides an entry that the policy has forgotten. Inlined by force, as `leave` is: most entries
+    /// leave by eviction, which is one function then.
+    [[gnu::always_inline]] void hide(Slot s, Hash h, Removal cause,
+                                     Departures& departures) noexcept {
+        const bool reported = is_reported(s, h);
         table.withdraw(s, h);
-        leave(s, cause, had_value, departures);
+        leave(s, cause, reported, departures);
     }
 
-    /// The rest of an entry's leaving, once index and policy have forgotten it. A listener is told
-    /// of values only.
-    void leave(Slot s, Removal cause, bool had_value, Departures& departures) noexcept {
+    /// The rest of an entry's leaving, once index and policy have forgotten it.
+    [[gnu::always_inline]] void leave(Slot s, Removal cause, bool reported,
+                                      Departures& departures) noexcept {
         // What took it away in truth is the invalidation of its label.
-        const Removal told = labels.is_dropped(s) ? Removal::erased : cause;
-        forget(s, told);
-        retired.weight += account.weight(s);
-        if (context.listens && had_value) {
+        const Removal told = has_extras_ && labels.is_dropped(s) ? Removal::erased : cause;
+        retired.weight += forget(s, told);
+        if (reported) {
             departures.add(s, told);
         } else {
             retired.add(s);
@@ -369,8 +401,9 @@ private:
         departures.reclaim = std::max(departures.reclaim, reclaim_due(cause));
     }
 
+    std::size_t prepared_slots_ = 0;  // every column in use has room for these
+    bool has_extras_ = false;         // whether any entry ever had
     std::size_t marks_lent_ = 0;      // of slots below
-    std::size_t prepared_slots_ = 0;  // policy, account and `retired` have room for these
     std::uint64_t insertions_ = 0;
     std::array<std::uint64_t, removal_causes> removals_{};
 };

@@ -245,18 +245,33 @@ protected:
     Part& shard_of(Hash h) noexcept { return shards_[shard_number(h)]; }
 
     Written write(Item& item, WriteRequest<V>& request, const Terms& terms) {
+        if (!expiry_.is_never(terms) || !terms.tags.empty())
+            return write_with_extras(item, request, terms);
+        request.now = expiry_.now();
+        return keep(item, request);
+    }
+
+    /// Apart, so that it costs nothing where nothing expires and nothing has tags.
+    [[gnu::noinline]] Written write_with_extras(Item& item, WriteRequest<V>& request,
+                                                const Terms& terms) {
         const auto times = expiry_.times(terms, request.hash);
         request.now = times.now;
-        request.deadline = times.deadline;
-        request.note = times.note;
         Labels::Owner labels;
-        if (!terms.tags.empty()) [[unlikely]]
-            labels = labels_.get().make(terms.tags, request.obtained_at);
-        request.labels = labels.get();
-        const bool lasts =
-            times.deadline == no_deadline && times.note.is_blank() && labels == nullptr;
-        // Acquire: who sees that care was taken relies on gates that are closed.
-        if (!lasts && !request.is_absence && !careful_.load(std::memory_order_acquire)) take_care();
+        if (!terms.tags.empty()) labels = labels_.get().make(terms.tags, request.obtained_at);
+        const Extras extras{times.deadline, times.note, labels.get()};
+        if (!extras.are_blank()) {
+            request.extras = &extras;
+            // Acquire: who sees that care was taken relies on gates that are closed.
+            if (!request.is_absence && !careful_.load(std::memory_order_acquire)) take_care();
+        }
+        const Written written = keep(item, request);
+        if (written == Written::yes) static_cast<void>(labels.release());  // they are the entry's
+        return written;
+    }
+
+    /// A function of its own for all who write: below it a write is one function up to the
+    /// eviction, each step of it inlined by force, as a call saves and restores all registers.
+    [[gnu::noinline]] Written keep(Item& item, WriteRequest<V>& request) {
         if (options_.weigher)
             request.weight = request.is_absence
                                  ? options_.absent_weight
@@ -289,7 +304,6 @@ protected:
             }
             rejections_.fetch_add(1, std::memory_order_relaxed);
         }
-        if (written == Written::yes) static_cast<void>(labels.release());  // they are the entry's
         return written;
     }
 
@@ -304,7 +318,8 @@ protected:
         careful_.store(true, std::memory_order_release);
     }
 
-    Written write_once(Part& shard, Item& item, const WriteRequest<V>& request) {
+    [[gnu::always_inline]] Written write_once(Part& shard, Item& item,
+                                              const WriteRequest<V>& request) {
         Departures departures;
         try {
             const Written written = shard.write(item, request, departures);

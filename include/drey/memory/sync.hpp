@@ -114,6 +114,7 @@ struct Unshared {
         bool fenced_since(Moment) const noexcept { return true; }
 
         struct Held {
+            bool is_empty() const noexcept { return readers.innermost_ == nullptr; }
             bool contains(const void* address) const noexcept {
                 return readers.held_by_me(address);
             }

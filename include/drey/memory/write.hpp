@@ -40,16 +40,25 @@ requires ValueCell<V>::overwrites_in_place struct Seen<V> {
     std::optional<V> value = {};
 };
 
+/// What an entry may have beside key and value.
+struct Extras {
+    Deadline deadline = no_deadline;
+    Note note = {};
+    Labels::Set* labels = nullptr;
+
+    bool are_blank() const noexcept {
+        return deadline == no_deadline && note.is_blank() && labels == nullptr;
+    }
+};
+
 /// One write, as the store prepared it outside the lock.
 template <class V>
 struct WriteRequest {
     Hash hash;
     Weight weight = 1;
-    Deadline deadline = no_deadline;
-    Note note = {};
     bool is_absence = false;
     TagTime obtained_at = any_tag_time;
-    Labels::Set* labels = nullptr;  // the entry's, if the write is kept
+    const Extras* extras = nullptr;  // the entry's, if it has any and the write is kept
     std::int64_t now = 0;
     WriteIf condition = WriteIf::always;
     const Seen<V>* seen = nullptr;  // for WriteIf::unchanged

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -89,8 +90,10 @@ public:
     bool admit(Hash h, Weight) noexcept {
         samples_.drain([this](std::uint32_t name) { learn(name); });
         const std::uint32_t name = samples_.name(h);
-        sketch_.add(name);
+        // The ghost first: a processor guesses that the key is not there, and begins to load the
+        // sketch's line beside the ghost's. What `add` does depends on what it loads.
         returns_ = weighed_ ? weighed_ghost_.remove(h) : ghost_.remove(name);
+        sketch_.add(name);
         return true;
     }
 
@@ -131,10 +134,11 @@ public:
     Slot evict(HashOf&& hash_of) noexcept {
         Contestants<HashOf> contestants{*this, hash_of};
         if (filling_) fill_kept(contestants);
-        const auto victim = detail::evict_loser(contestants);
-        if (victim.queue == detail::trial) remember(hash_of(victim.place), weight(victim.place));
+        const auto loser = detail::losing_queue(contestants);
+        const Slot victim = leave(loser);
+        if (loser == detail::trial) remember(hash_of(victim), weight(victim));
         --held_;
-        return victim.place;
+        return victim;
     }
 
     /// Those kept were inserted first and find their place again when the restored cache is full.
@@ -183,17 +187,20 @@ private:
                    self.used_[detail::kept] + self.trial_most_ < self.capacity_;
         }
         unsigned settle(Slot s) noexcept {
-            if (const unsigned hits = self.turns_.settle(s); hits > 0)
-                self.sketch_.add(name(s), hits);
-            return self.turns_.turns(s);
+            const auto [hits, turns] = self.turns_.settle(s);
+            if (hits > 0) count(s, hits);
+            return turns;
         }
         void set_turns(Slot s, unsigned n) noexcept { self.turns_.set_turns(s, n); }
         void renew_oldest(detail::TrialQueue q) noexcept { self.queues_.renew_oldest(q); }
         void promote() noexcept { self.promote(); }
-        void pop_oldest(detail::TrialQueue q) noexcept { self.leave(q); }
         Weight weight(Slot s) const noexcept { return self.weight(s); }
         unsigned estimate(Slot s) const noexcept { return self.sketch_.estimate(name(s)); }
 
+        // Not inlined, as most who are looked at have no new hits.
+        [[gnu::noinline]] void count(Slot s, unsigned hits) noexcept {
+            self.sketch_.add(name(s), hits);
+        }
         std::uint32_t name(Slot s) const noexcept { return self.samples_.name(hash_of(s)); }
     };
 

@@ -20,7 +20,6 @@ concept TrialQueues = requires(Q q, typename Q::Place x, TrialQueue queue, unsig
     q.set_turns(x, n);
     q.renew_oldest(queue);  // makes the oldest the newest
     q.promote();            // the oldest on trial becomes the newest of those kept
-    q.pop_oldest(queue);
     { q.estimate(x) } -> std::convertible_to<unsigned>;
     { q.weight(x) } -> std::convertible_to<Weight>;
 };
@@ -43,24 +42,15 @@ typename Q::Place oldest_kept(Q& q, unsigned& passes) noexcept {
     }
 }
 
-template <class Place>
-struct Victim {
-    Place place;
-    TrialQueue queue;
-};
-
-/// Takes out the victim: of the oldest on trial and the oldest kept the one that was asked for less
-/// often, or the latter while the trial is under its share. Needs an entry.
+/// The queue whose oldest is the victim: of the oldest on trial and the oldest kept the one that
+/// was asked for less often, or the latter while the trial is under its share. Needs an entry.
 template <TrialQueues Q>
-Victim<typename Q::Place> evict_loser(Q& q) noexcept {
+TrialQueue losing_queue(Q& q) noexcept {
     unsigned passes_of_kept = most_passes_of_kept;
     for (unsigned passes = most_passes;;) {
         const auto defender = oldest_kept(q, passes_of_kept);
         const bool defended = defender != Q::none;
-        if (defended && q.trial_has_room()) {
-            q.pop_oldest(kept);
-            return {defender, kept};
-        }
+        if (defended && q.trial_has_room()) return kept;
         const auto challenger = q.oldest(trial);
         const unsigned turns = q.settle(challenger);
         // Requests that a unit of weight brings: each estimate by the other's weight.
@@ -69,25 +59,18 @@ Victim<typename Q::Place> evict_loser(Q& q) noexcept {
         const Weight its = defended ? q.estimate(challenger) * q.weight(defender) : 0;
         if (q.kept_has_room() && passes > 0) {
             // The share has shrunk: there is room for who is as good, at nobody's cost.
-            if (its >= theirs) {
-                --passes;
-                q.promote();
-                continue;
-            }
-            q.pop_oldest(trial);
-            return {challenger, trial};
+            if (its < theirs) return trial;
+            --passes;
+            q.promote();
+            continue;
         }
         // The defender must be worse by 2, or by 1 if it was hardly asked for at all: estimates
         // that are too high by chance must not wear out what is kept.
         if (defended && its > theirs + (asked_for > 1 ? q.weight(challenger) : 0)) {
-            q.pop_oldest(kept);
             q.promote();
-            return {defender, kept};
+            return kept;
         }
-        if (turns == 0 || passes == 0) {
-            q.pop_oldest(trial);
-            return {challenger, trial};
-        }
+        if (turns == 0 || passes == 0) return trial;
         --passes;
         q.set_turns(challenger, 0);
         q.renew_oldest(trial);

@@ -60,9 +60,9 @@ public:
             if (!was_full_)
                 while (queues.kept_has_room()) queues.promote();
             was_full_ = true;
-            const auto victim = detail::evict_loser(queues);
-            if (victim.queue == detail::trial) remember(names_[victim.place]);
-            place = victim.place;
+            const auto loser = detail::losing_queue(queues);
+            place = pop(loser);
+            if (loser == detail::trial) remember(names_[place]);
         }
         names_[place] = name;
         turns_[place] = 0;
@@ -108,7 +108,6 @@ private:
             mini.turns_[x] = 0;
             mini.push(detail::kept, x);
         }
-        void pop_oldest(detail::TrialQueue q) noexcept { mini.pop(q); }
         static unsigned weight(Place) noexcept { return 1; }
         unsigned estimate(Place x) const noexcept { return sketch.estimate(mini.names_[x]); }
     };

@@ -41,12 +41,19 @@ public:
     unsigned hits(Slot s) const noexcept { return get(s) & most; }
     unsigned turns(Slot s) const noexcept { return get(s) >> 2; }
 
-    /// Turns the hits into as many turns, and returns the hits.
-    unsigned settle(Slot s) noexcept {
+    struct Settled {
+        unsigned hits;   // there were
+        unsigned turns;  // there are
+    };
+
+    /// Turns the hits into as many turns.
+    Settled settle(Slot s) noexcept {
         const unsigned byte = get(s);
         const unsigned hits = byte & most;
-        if (hits > 0) set_turns(s, std::min(most, (byte >> 2) + hits));
-        return hits;
+        if (hits == 0) return {0, byte >> 2};
+        const unsigned turns = std::min(most, (byte >> 2) + hits);
+        set_turns(s, turns);
+        return {hits, turns};
     }
 
     /// Sets the turns, and the hits to 0.
