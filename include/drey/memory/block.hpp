@@ -23,6 +23,7 @@ namespace drey {
 /// The memory of one segment of each shard, side by side in the order of the shards: raw places for
 /// entries, 16 to a group, and what leads to them. A hash's home lies where it would if all were
 /// one table, so who looks there need not find its shard first, and waits for one address the less.
+/// All of it is one piece of memory, so that most of it lies in huge pages where there are any.
 ///
 /// Thread safety: the const members at any time; the rest is for segments, each under its shard's
 /// lock.
@@ -101,7 +102,7 @@ private:
         return first;
     }
 
-    // Nothing of this changes: all cores have it.
+    // Nothing of these changes: all cores have them.
     const std::uint32_t all_groups_;
     const std::uint32_t groups_;
     const Slot first_;

@@ -60,8 +60,12 @@ public:
     /// What hits call without a lock: `hit`, or `touch` and `sample`, where marks are lent.
     static constexpr bool lends_marks = on_hit == OnHit::marks && HasLentMarks<P>;
     static constexpr bool has_samples = lends_marks && HasSamples<P>;
-    void lend(const LentMarks& marks) { policy_.lend(marks); }
-    static void touch(Mark& mark) noexcept { P::touch(mark); }
+    void lend([[maybe_unused]] const LentMarks& marks) {
+        if constexpr (lends_marks) policy_.lend(marks);
+    }
+    static void touch([[maybe_unused]] Mark& mark) noexcept {
+        if constexpr (lends_marks) P::touch(mark);
+    }
     void sample([[maybe_unused]] Hash h) noexcept {
         if constexpr (has_samples) policy_.sample(h);
     }

@@ -282,6 +282,14 @@ consteval void check_policy() {
         "drey: evicted of an eviction policy must be: void evicted(drey::Slot, drey::Hash) "
         "noexcept");
     static_assert(
+        HasLentMarks<P> || !requires { &P::lend; },
+        "drey: an eviction policy that has lend must have: void lend(const drey::LentMarks&), and "
+        "static void touch(drey::Mark&) noexcept");
+    static_assert(
+        HasSamples<P> || !requires { &P::sample_by; },
+        "drey: an eviction policy that has sample_by must have: void sample_by(drey::Hash) "
+        "noexcept, void sample(drey::Hash) noexcept, drey::Hash samples_below() const noexcept");
+    static_assert(
         HasPrefetch<P> || !requires { &P::prefetch; },
         "drey: prefetch of an eviction policy must be: void prefetch(std::span<const drey::Slot>) "
         "const noexcept");
