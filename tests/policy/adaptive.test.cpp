@@ -11,6 +11,7 @@
 #include "drey/policy/driver.hpp"
 #include "drey/policy/hit_samples.hpp"
 #include "drey/policy/lru.hpp"
+#include "drey/policy/sieve.hpp"
 #include "drey/policy/turns.hpp"
 #include "drey/policy/w_tiny_lfu.hpp"
 #include "drey/simulate.hpp"
@@ -47,6 +48,21 @@ Weight misses_of_loop(Weight capacity, std::uint64_t length, unsigned rounds) {
         for (std::uint64_t n = 0; n < length; ++n) keys.push_back(key(n));
     return drey::simulate<P>(keys, capacity, 1).misses;
 }
+
+/// Hides a hit, not its marks.
+struct Counting : drey::Sieve {
+    inline static std::size_t hits = 0;
+
+    void hit(drey::Slot s, Hash h) noexcept {
+        ++hits;
+        drey::Sieve::hit(s, h);
+    }
+    drey::Slot evict(const auto& hash_of) noexcept {
+        const drey::Slot victim = drey::Sieve::evict();
+        hash_of(victim);
+        return victim;
+    }
+};
 
 }  // namespace
 
@@ -209,6 +225,18 @@ TEST_CASE("hits count up to three, and become as many turns when they are settle
     CHECK(settled.hits == 1);
     CHECK(settled.turns == 2);
     CHECK(turns.turns(1) == 2);
+}
+
+TEST_CASE("who derives from a policy with lent marks is told of hits by its own hit") {
+    static_assert(!drey::HasLentMarks<Counting> && drey::HasHashes<Counting>);
+    drey::Cache<int, int, Counting> cache{{.capacity = 2}};
+    cache.put(1, 1);
+    cache.put(2, 2);
+    CHECK(cache.get(1) == 1);
+    CHECK(Counting::hits == 1);
+    cache.put(3, 3);
+    CHECK(cache.contains(1));
+    CHECK_FALSE(cache.contains(2));
 }
 
 TEST_CASE("hits come from other threads while Adaptive inserts, evicts and changes its capacity",

@@ -33,6 +33,8 @@ static_assert(EvictionPolicy<drey::Adaptive> && drey::Adaptive::on_hit == OnHit:
 static_assert(EvictionPolicy<drey::WTinyLfu> && drey::WTinyLfu::on_hit == OnHit::reorders);
 
 // A hook that is nearly right would be ignored: these must be seen.
+static_assert(drey::HasLentMarks<drey::Sieve> && drey::HasLentMarks<drey::S3Fifo> &&
+              drey::HasLentMarks<drey::Adaptive> && drey::HasSamples<drey::Adaptive>);
 static_assert(drey::HasMoves<drey::Fifo> && drey::HasMoves<drey::Lru> &&
               drey::HasMoves<drey::Mru> && drey::HasMoves<drey::Lfu> &&
               drey::HasMoves<drey::Random> && drey::HasMoves<drey::Sieve> &&

@@ -45,10 +45,11 @@ struct PolicyId {
 /// Follows a sample of a running cache's look-ups, and runs each through miniatures of the cache at
 /// other capacities and with other policies.
 ///
-/// A look-up is sampled if its key's hash is below its watch line, which the cache compares; that
-/// is the largest of what the miniatures sample. Whoever sampled notes it in its thread's lane, and
-/// if that is half full, tries the lock, and runs what is there. Nobody waits: what finds no room
-/// in a lane is lost, and the look-ups of that time count for as much less.
+/// A look-up is sampled if its key comes before the watch line in sampling order, which the cache
+/// compares; that is as far as the miniatures sample. (Here h is the key's place in that order, in
+/// place of its hash.) Whoever sampled notes it in its thread's lane, and if that is half full,
+/// tries the lock, and runs what is there. Nobody waits: what finds no room in a lane is lost, and
+/// the look-ups of that time count for as much less.
 ///
 /// Its work is bounded too. A hit costs less than to simulate it, so after a beginning in which it
 /// follows all it can, it may do one step for `lookups_a_step` look-ups. If it does more, it rests

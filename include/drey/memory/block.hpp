@@ -23,7 +23,8 @@ namespace drey {
 /// The memory of one segment of each shard, side by side in the order of the shards: raw places for
 /// entries, 16 to a group, and what leads to them. A hash's home lies where it would if all were
 /// one table, so who looks there need not find its shard first, and waits for one address the less.
-/// All of it is one piece of memory, so that most of it lies in huge pages where there are any.
+/// All of it is one piece of memory, so that most of it lies in huge pages where there are any; but
+/// for large entries, of which a few would then take the memory of all.
 ///
 /// Thread safety: the const members at any time; the rest is for segments, each under its shard's
 /// lock.
@@ -81,6 +82,8 @@ private:
     };
     using Memory = std::unique_ptr<std::byte, Free>;
 
+    static constexpr std::size_t most_in_huge_pages = 32;  // bytes of an entry
+
     /// Of the entries, which come first; then come the others, by falling alignment.
     static constexpr std::size_t cell_bytes(std::size_t groups) noexcept {
         constexpr std::size_t line = 64;
@@ -90,7 +93,8 @@ private:
         const std::size_t bytes =
             cell_bytes(groups) + groups * (sizeof(Head) + sizeof(Overflow) + sizeof(std::uint16_t));
         Memory memory(static_cast<std::byte*>(::operator new(bytes, alignment)));
-        detail::advise_huge_pages(memory.get(), bytes);
+        const std::size_t from = sizeof(E) <= most_in_huge_pages ? 0 : cell_bytes(groups);
+        detail::advise_huge_pages(memory.get() + from, bytes - from);
         return memory;
     }
     /// One for each group.
@@ -135,7 +139,7 @@ public:
     static constexpr std::size_t most_slots = std::size_t{1} << 31;
 
     /// Room for `entries` entries a shard to begin with. Takes 26 bytes a group of 16 at once (42
-    /// if marked), and the rest where entries are made, by whole pages.
+    /// if marked), and the rest by whole pages where entries are made: huge ones if they are small.
     Blocks(unsigned shard_bits, std::size_t entries)
         : shard_bits_(shard_bits), shard_shift_(32 - shard_bits) {
         add(entries);

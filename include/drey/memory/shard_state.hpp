@@ -264,13 +264,13 @@ private:
     /// Tells a policy hashes, and knows the last one: most policies ask for their victim's.
     struct LastHash {
         explicit LastHash(const ShardState& its) noexcept : state(its) {}
-        Hash operator()(Slot s) noexcept {
+        Hash operator()(Slot s) const noexcept {
             slot = s;
             return hash = state.hash_of(s);
         }
         const ShardState& state;
-        Slot slot = no_slot;
-        Hash hash = 0;
+        mutable Slot slot = no_slot;
+        mutable Hash hash = 0;
     };
 
     /// Makes sure that one more entry can be made, and every column has room for it.

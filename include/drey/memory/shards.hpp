@@ -219,6 +219,7 @@ protected:
     /// Tells each shard's policy what it may hold. If one throws, those before it are told the old
     /// budget again, and it is as if nothing had been asked.
     void set_budgets(Weight share) {
+        const std::lock_guard lock(budgets_mutex_);
         std::size_t told = 0;
         try {
             for (; told < shards_.size(); ++told)
@@ -403,6 +404,7 @@ protected:
     std::unique_ptr<Advisor> advisor_;
     typename Part::Blocks blocks_;
     detail::FixedArray<Part> shards_;  // a power of two
+    typename Sync::Mutex budgets_mutex_;
     WatchLine watch_line_;
 };
 

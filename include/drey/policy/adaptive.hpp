@@ -267,7 +267,6 @@ private:
         samples_.rate(std::min<Weight>(tournament_.size(), whole), whole);
     }
 
-    // First, and together, what hits use.
     Turns turns_;
     HitSamples samples_;
     SlotQueues queues_;

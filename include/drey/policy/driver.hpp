@@ -58,7 +58,7 @@ public:
     }
 
     /// What hits call without a lock: `hit`, or `touch` and `sample`, where marks are lent.
-    static constexpr bool lends_marks = on_hit == OnHit::marks && HasLentMarks<P>;
+    static constexpr bool lends_marks = HasLentMarks<P>;
     static constexpr bool has_samples = lends_marks && HasSamples<P>;
     void lend([[maybe_unused]] const LentMarks& marks) {
         if constexpr (lends_marks) policy_.lend(marks);

@@ -79,7 +79,7 @@ private:
         count_.store(count + 1, std::memory_order_relaxed);
     }
 
-    // Every hit reads these two.
+    // Hits on keys of the sample read these two.
     std::uint64_t factor_ = 0x9e3779b97f4a7c15u;
     std::atomic<std::uint32_t> limit_{0};
     alignas(64) std::atomic<std::uint32_t> count_{0};  // apart from them

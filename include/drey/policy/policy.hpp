@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
 #include "drey/policy/mark_column.hpp"
 #include "drey/types.hpp"
@@ -11,16 +12,16 @@
 /// What an eviction policy is, and how the store drives one.
 ///
 /// A policy decides who leaves. It knows slots and hashes, never keys, values, time or locks, and
-/// keeps what it must remember in dense columns of its own, indexed by slot. The store calls every
-/// member under the shard's lock, except `hit` of a policy that only marks.
+/// keeps what it must remember in dense columns, indexed by slot. The store calls every member
+/// under the shard's lock, except what hits call of a policy that only marks.
 namespace drey {
 
 /// What a hit does to a policy; the store picks the cheapest safe way to deliver it.
 enum class OnHit {
     nothing,   ///< hits are not delivered at all
-    marks,     ///< `hit` runs without a lock, from many threads at once and beside every other
-               ///< member: it may touch atomics that never move, such as drey::Marks, and no more;
-               ///< a late one may come for a slot that has just left
+    marks,     ///< `hit` (or `touch`, see HasLentMarks) runs without a lock, from many threads at
+               ///< once and beside every other member: it may touch atomics that never move, such
+               ///< as drey::Marks, and no more; a late one may come for a slot that has just left
     reorders,  ///< `hit` runs under the shard's lock; maybe some time after the hit, but before any
                ///< other member. A thread's come in their order. Of threads that use the cache at
                ///< once they come in any, a few get lost, and a late one may come for an entry that
@@ -39,6 +40,15 @@ namespace detail {
 constexpr Weight percent(Weight of, unsigned parts) noexcept {
     return of / 100 * parts + of % 100 * parts / 100;
 }
+
+/// The class that declares a member.
+template <class Class, class Member>
+std::type_identity<Class> class_of(Member Class::*);
+
+template <class P>
+concept HitsAsItLends = requires {
+    requires std::same_as<decltype(class_of(&P::hit)), decltype(class_of(&P::lend))>;
+};
 
 template <class P>
 concept Inserts = requires(P p, Slot s, Hash h) {
@@ -146,8 +156,12 @@ concept HasGhosts = requires(P p, Slot s, Hash h) {
 /// marks, beside what a hit reads anyway, and hits call `touch` instead of `hit`. Before `grow`
 /// asks for more slots it lends the policy their marks. `lend` may throw, and then has changed
 /// nothing. (Where no store lends any, as in simulations, the policy uses marks of its own.)
+/// Who derives from such a policy and has a `hit` of its own has no marks lent, unless it has its
+/// own `lend` too.
 template <class P>
 concept HasLentMarks = requires(P p, Mark& mark, const LentMarks& marks) {
+    requires detail::HitsAsItLends<P>;
+    requires(P::on_hit == OnHit::marks);
     requires noexcept(P::touch(mark));
     p.lend(marks);
 };
@@ -282,7 +296,7 @@ consteval void check_policy() {
         "drey: evicted of an eviction policy must be: void evicted(drey::Slot, drey::Hash) "
         "noexcept");
     static_assert(
-        HasLentMarks<P> || !requires { &P::lend; },
+        HasLentMarks<P> || !requires { &P::lend; } || !detail::HitsAsItLends<P>,
         "drey: an eviction policy that has lend must have: void lend(const drey::LentMarks&), and "
         "static void touch(drey::Mark&) noexcept");
     static_assert(
