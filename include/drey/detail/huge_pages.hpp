@@ -3,12 +3,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
 
 namespace drey::detail {
+
+inline constexpr std::size_t huge_page = std::size_t{1} << 21;  // or so
 
 /// Asks for huge pages for what of this memory fills whole ones, before it is first touched: who
 /// looks up a key at random would else wait for the page tables as long as for the entry. It is
@@ -17,13 +20,31 @@ namespace drey::detail {
 inline void advise_huge_pages([[maybe_unused]] void* memory,
                               [[maybe_unused]] std::size_t bytes) noexcept {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    constexpr std::uintptr_t huge = std::uintptr_t{1} << 21;
-    const auto from = (reinterpret_cast<std::uintptr_t>(memory) + huge - 1) & ~(huge - 1);
-    const auto to = (reinterpret_cast<std::uintptr_t>(memory) + bytes) & ~(huge - 1);
+    constexpr std::uintptr_t in_page = huge_page - 1;
+    const auto from = (reinterpret_cast<std::uintptr_t>(memory) + in_page) & ~in_page;
+    const auto to = (reinterpret_cast<std::uintptr_t>(memory) + bytes) & ~in_page;
     if (from < to)
         static_cast<void>(::madvise(reinterpret_cast<void*>(from), to - from, MADV_HUGEPAGE));
 #endif
 }
+
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+inline constexpr bool can_map = true;
+
+/// New memory of the system's, in huge pages as above. Throws std::bad_alloc.
+inline void* map(std::size_t bytes) {
+    void* const memory =
+        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    advise_huge_pages(memory, bytes);
+    return memory;
+}
+inline void unmap(void* memory, std::size_t bytes) noexcept { ::munmap(memory, bytes); }
+#else
+inline constexpr bool can_map = false;
+inline void* map(std::size_t) { throw std::bad_alloc(); }
+inline void unmap(void*, std::size_t) noexcept {}
+#endif
 
 /// Makes containers that ask for them.
 template <class T>

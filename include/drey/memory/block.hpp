@@ -12,7 +12,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "drey/detail/huge_pages.hpp"
+#include "drey/detail/raw_memory.hpp"
 #include "drey/memory/group_head.hpp"
 #include "drey/memory/overflow.hpp"
 #include "drey/memory/probe_path.hpp"
@@ -37,9 +37,10 @@ public:
     /// place.
     Block(unsigned shard_bits, std::uint32_t groups, Slot first)
         : all_groups_(groups << shard_bits), groups_(groups), first_(first),
-          shard_bits_(shard_bits), memory_(allocate(all_groups_)),
-          cells_(reinterpret_cast<E*>(memory_.get())),
-          heads_(make<Head>(memory_.get() + cell_bytes(all_groups_))),
+          shard_bits_(shard_bits),
+          memory_(all_bytes(all_groups_), alignment, sizeof(E) <= most_in_huge_pages),
+          cells_(reinterpret_cast<E*>(memory_.begin())),
+          heads_(make<Head>(memory_.begin() + cell_bytes(all_groups_))),
           overflow_(make<Overflow>(heads_ + all_groups_)),
           taken_places_(make<std::uint16_t>(overflow_ + all_groups_)) {}
     Block(const Block&) = delete;
@@ -77,11 +78,6 @@ public:
 
 private:
     static constexpr std::align_val_t alignment{alignof(E) > 64 ? alignof(E) : 64};
-    struct Free {
-        void operator()(std::byte* memory) const noexcept { ::operator delete(memory, alignment); }
-    };
-    using Memory = std::unique_ptr<std::byte, Free>;
-
     static constexpr std::size_t most_in_huge_pages = 32;  // bytes of an entry
 
     /// Of the entries, which come first; then come the others, by falling alignment.
@@ -89,13 +85,9 @@ private:
         constexpr std::size_t line = 64;
         return (groups * TagGroup::places * sizeof(E) + line - 1) / line * line;
     }
-    static Memory allocate(std::size_t groups) {
-        const std::size_t bytes =
-            cell_bytes(groups) + groups * (sizeof(Head) + sizeof(Overflow) + sizeof(std::uint16_t));
-        Memory memory(static_cast<std::byte*>(::operator new(bytes, alignment)));
-        const std::size_t from = sizeof(E) <= most_in_huge_pages ? 0 : cell_bytes(groups);
-        detail::advise_huge_pages(memory.get() + from, bytes - from);
-        return memory;
+    static constexpr std::size_t all_bytes(std::size_t groups) noexcept {
+        return cell_bytes(groups) +
+               groups * (sizeof(Head) + sizeof(Overflow) + sizeof(std::uint16_t));
     }
     /// One for each group.
     template <class T>
@@ -111,7 +103,7 @@ private:
     const std::uint32_t groups_;
     const Slot first_;
     const unsigned shard_bits_;
-    const Memory memory_;  // of all that follows
+    const detail::RawMemory memory_;  // of all that follows
     E* const cells_;
     Head* const heads_;
     Overflow* const overflow_;
