@@ -20,8 +20,9 @@ namespace drey::detail {
 /// The first chunk is as long as was first asked for, and usually the only one: then an element is
 /// found by one comparison and one addition. Each chunk after it is as long as all before, so the
 /// table of chunks has a fixed size. Memory is touched only where elements are constructed, so a
-/// large chunk costs address space, not pages. The owner constructs with `emplace` before the first
-/// access, and destroys what is not trivially destructible.
+/// large chunk costs address space, not pages (huge ones, where there are any). The owner
+/// constructs with `emplace` before the first access, and destroys what is not trivially
+/// destructible.
 ///
 /// Thread safety: one thread at a time may grow. A reader may access slot s beside that once it
 /// has read, with acquire, a value that was stored with release after `grow(n)`, s < n.
