@@ -10,7 +10,7 @@ namespace drey::detail {
 /// Memory for a large table, uninitialised. Throws std::bad_alloc.
 ///
 /// What is to lie in huge pages is asked of the system and not of the allocator, which may hand out
-/// again what has been in use, in small pages.
+/// again what has been in use, in small pages. It must not need more alignment than a page has.
 class RawMemory {
 public:
     RawMemory(std::size_t bytes, std::align_val_t alignment, bool in_huge_pages)

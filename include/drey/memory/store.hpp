@@ -455,8 +455,8 @@ private:
         return find_beyond_home<Argument>(block, hand, key, h);
     }
 
-    /// Where the key's home has told nothing of it. All by value, and not inlined, so that nothing
-    /// need be in memory for its sake.
+    /// Goes on where the key's home has told nothing of it. By value, and not inlined, so that
+    /// nothing of the caller's need be in memory for its sake. Lock-free.
     template <class Argument>
     [[gnu::noinline]] Near find_beyond_home(const Block& block, Hand hand, Argument key, Hash h) {
         const auto matches = [&](const Item& item) { return this->equal(item.key, key); };
