@@ -47,7 +47,7 @@ namespace throughput {
 struct Setup {
     std::size_t capacity;
     unsigned threads = 1;
-    bool read_only = false;
+    bool puts = false;  // what has been read, too
 };
 
 /// What a thread uses of a contender.
@@ -71,6 +71,12 @@ inline constexpr bool serves = requires {
 template <class Contender>
 inline constexpr bool holds_its_capacity = requires {
     requires Contender::holds_its_capacity;
+};
+
+/// Whether a contender has no limit: it has all keys before time is taken, whatever the workload.
+template <class Contender>
+inline constexpr bool is_no_cache = requires {
+    requires Contender::is_no_cache;
 };
 
 template <class Types, class Backend = drey::DefaultPolicy>
@@ -159,11 +165,13 @@ private:
 
 #if DREY_BENCH_ABSL
 
-/// No cache: unbounded and unsynchronised. Threads share one map if none of them writes, else each
-/// has its own, and the throughput is the sum.
+/// No cache: unbounded, unsynchronised, and has all keys from the beginning, so that reads always
+/// find them. Threads share one map if none of them puts, else each has its own, and the throughput
+/// is the sum.
 template <class Types>
 class AbslMap {
 public:
+    static constexpr bool is_no_cache = true;
     using View = typename Types::View;
 
     class Map {
@@ -190,7 +198,7 @@ public:
         absl::flat_hash_map<typename Types::Key, typename Types::Value> map_;
     };
 
-    explicit AbslMap(const Setup& setup) : maps_(setup.read_only ? 1 : setup.threads) {}
+    explicit AbslMap(const Setup& setup) : maps_(setup.puts ? setup.threads : 1) {}
 
     Map& at(unsigned thread) noexcept { return maps_[thread % maps_.size()]; }
 
