@@ -10,14 +10,13 @@ namespace drey {
 
 /// Two first-in-first-out queues of slots, threaded through one column of links (SlotLinks).
 ///
-/// Each is a circle with a hand that points at the oldest slot, so that giving the oldest another
-/// turn, as the newest, only moves the hand: as in CLOCK (Corbató 1968), nothing is written. A
-/// bit of a link says which queue the slot is in. Four to eight bytes a slot, slots below 2^31;
-/// every operation O(1). Not thread-safe: a policy is called under its shard's lock.
+/// The ends of each are known, and what the links of an end say of beyond it is never read: so that
+/// to take the oldest out writes no link, and to put one in only its own and the newest's. A bit of
+/// a link says which queue the slot is in. Four to eight bytes a slot, slots below 2^31; every
+/// operation O(1). Not thread-safe: a policy is called under its shard's lock.
 ///
-/// Invariants: of neighbours a and b in a circle, b is a's newer one if a is b's older one, but
-/// for the newest and the oldest, which are joined the same way; all say the same queue. A slot in
-/// no queue may hold anything in its links.
+/// Invariants: of neighbours a and b in a queue, b is a's newer one if a is b's older one; all say
+/// the same queue. A slot in no queue may hold anything in its links.
 class SlotQueues {
 public:
     /// Makes every slot below `n` valid. May throw std::bad_alloc, changing nothing.
@@ -27,92 +26,94 @@ public:
     Slot oldest(unsigned queue) const noexcept { return oldest_[queue]; }
     bool empty(unsigned queue) const noexcept { return oldest_[queue] == no_slot; }
 
-    /// Of a slot in a queue: which that is, and the one that came next; for the newest, the oldest.
+    /// Of a slot in a queue: which that is.
     unsigned queue_of(Slot s) const noexcept { return links_.queue(s); }
-    Slot newer(Slot s) const noexcept { return links_.newer(s); }
 
     void push(unsigned queue, Slot s) noexcept {
-        const Slot oldest = oldest_[queue];
-        if (oldest == no_slot) {
-            oldest_[queue] = s;
+        if (empty(queue)) {
             links_.set(s, {s, s, queue});
-            return;
+            oldest_[queue] = s;
+        } else {
+            links_.set(s, {s, newest_[queue], queue});
+            links_.set_newer(newest_[queue], s);
         }
-        const Slot newest = links_.older(oldest);
-        links_.set(s, {oldest, newest, queue});
-        links_.set_older(oldest, s);
-        links_.set_newer(newest, s);
+        newest_[queue] = s;
     }
 
     /// Makes the oldest the newest. The queue must not be empty.
-    void renew_oldest(unsigned queue) noexcept { oldest_[queue] = newer(oldest_[queue]); }
+    void renew_oldest(unsigned queue) noexcept {
+        const Slot s = oldest_[queue];
+        if (s == newest_[queue]) return;
+        oldest_[queue] = links_.newer(s);
+        links_.set_older(s, newest_[queue]);
+        links_.set_newer(newest_[queue], s);
+        newest_[queue] = s;
+    }
 
     /// Takes the oldest out. The queue must not be empty.
     Slot pop_oldest(unsigned queue) noexcept {
-        const Slot oldest = oldest_[queue];
-        oldest_[queue] = unlink(oldest);
-        return oldest;
+        const Slot s = oldest_[queue];
+        oldest_[queue] = s == newest_[queue] ? no_slot : links_.newer(s);
+        return s;
     }
 
     /// Takes out `s`, which is in a queue.
     void erase(Slot s) noexcept {
-        const Slot next = unlink(s);
-        Slot& oldest = oldest_[queue_of(s)];
-        if (oldest == s) oldest = next;
+        const SlotLinks::Link link = links_.get(s);
+        if (s == oldest_[link.queue]) {
+            pop_oldest(link.queue);
+        } else if (s == newest_[link.queue]) {
+            newest_[link.queue] = link.older;
+        } else {
+            links_.set_older(link.newer, link.older);
+            links_.set_newer(link.older, link.newer);
+        }
     }
 
     /// Puts `to`, which is in no queue, in the very place of `from`, which leaves.
     void replace(Slot from, Slot to) noexcept {
         const SlotLinks::Link link = links_.get(from);
-        if (link.newer == from) {
-            links_.set(to, {to, to, link.queue});
+        links_.set(to, link);
+        if (Slot& oldest = oldest_[link.queue]; oldest == from) {
+            oldest = to;
         } else {
-            links_.set(to, link);
-            links_.set_older(link.newer, to);
             links_.set_newer(link.older, to);
         }
-        if (oldest_[link.queue] == from) oldest_[link.queue] = to;
+        if (Slot& newest = newest_[link.queue]; newest == from) {
+            newest = to;
+        } else {
+            links_.set_older(link.newer, to);
+        }
     }
 
     /// Calls `f(slot)` for each in a queue, from the oldest to the newest.
     template <class F>
     void each(unsigned queue, F&& f) const {
+        if (empty(queue)) return;
         Slot s = oldest_[queue];
-        if (s == no_slot) return;
-        do {
-            f(s);
-            s = newer(s);
-        } while (s != oldest_[queue]);
+        for (; s != newest_[queue]; s = links_.newer(s)) f(s);
+        f(s);
     }
 
-    /// Whether both circles close in both directions. Linear in the slots held.
+    /// Whether both queues lead from end to end, forth and back. Linear in the slots held.
     bool validate() const {
         std::size_t seen = 0;
         for (unsigned queue = 0; queue < 2; ++queue) {
-            Slot s = oldest_[queue];
-            if (s == no_slot) continue;
-            do {
+            if (empty(queue)) continue;
+            for (Slot s = oldest_[queue];; s = links_.newer(s)) {
                 if (queue_of(s) != queue || ++seen > links_.size()) return false;
-                const Slot next = newer(s);
+                if (s == newest_[queue]) break;
+                const Slot next = links_.newer(s);
                 if (next >= links_.size() || links_.older(next) != s) return false;
-                s = next;
-            } while (s != oldest_[queue]);
+            }
         }
         return true;
     }
 
 private:
-    /// Returns what was the newer neighbour, if there was any.
-    Slot unlink(Slot s) noexcept {
-        const SlotLinks::Link link = links_.get(s);
-        if (link.newer == s) return no_slot;
-        links_.set_older(link.newer, link.older);
-        links_.set_newer(link.older, link.newer);
-        return link.newer;
-    }
-
     SlotLinks links_;
     std::array<Slot, 2> oldest_{no_slot, no_slot};
+    std::array<Slot, 2> newest_{no_slot, no_slot};  // of an empty queue, anything
 };
 
 }  // namespace drey
