@@ -34,6 +34,44 @@ TEST_CASE("a sketch counts a key's additions up to 15") {
     CHECK(sketch.estimate(key(1)) == 15);
 }
 
+TEST_CASE("a key's estimate stays the same for as long as the sketch watches it") {
+    Sketch sketch = sketch_for(256, 1, {.most_mean = 4});
+    CHECK_FALSE(sketch.watches());
+    std::uint64_t next = 0;
+    unsigned unwatched = 0;
+    for (std::uint64_t n = 0; n < 500; ++n) {
+        const unsigned estimate = sketch.watch(key(n));
+        CHECK(estimate == sketch.estimate(key(n)));
+        for (int i = 0; i < 20 && sketch.watches(); ++i) {
+            CHECK(sketch.estimate(key(n)) == estimate);
+            sketch.add(key(1000 + next++ % 3000));
+        }
+        unwatched += sketch.watches() ? 0 : 1;
+    }
+    CHECK(unwatched > 0);
+    CHECK(unwatched < 500);
+
+    sketch.watch(key(1));
+    sketch.add(key(1));
+    CHECK_FALSE(sketch.watches());
+    sketch.watch(key(1));
+    REQUIRE(sketch.resize(1000));
+    CHECK_FALSE(sketch.watches());
+}
+
+TEST_CASE("a sketch no longer watches a key when all counts are halved") {
+    Sketch sketch = sketch_for(256, 1, {.most_mean = 4});
+    sketch.add(key(1), 15);
+    unsigned estimate = sketch.watch(key(1));
+    for (std::uint64_t next = 1000; estimate == 15; ++next) {
+        REQUIRE(next < 10'000);
+        sketch.add(key(next));
+        if (!sketch.watches()) estimate = sketch.watch(key(1));
+        CHECK(sketch.estimate(key(1)) == estimate);
+    }
+    CHECK(estimate == 7);
+}
+
 TEST_CASE("a sketch never estimates too little before it halves, and seldom too much") {
     for (const bool conservative : {true, false}) {
         Sketch sketch = sketch_for(1000, 1, {.conservative = conservative});

@@ -52,7 +52,9 @@ namespace drey {
 /// slot (8 more with weights), 8.1 an entry for the sketch, 1.05 for the ghost (19 a key with
 /// weights), which remembers half as many keys, and at most 5 KB for the miniatures.
 ///
-/// Invariants: used_[q] is what the entries in queue q weigh, held_ how many they are.
+/// Invariants: used_[q] is what the entries in queue q weigh, held_ how many they are; defender_ is
+/// one of those kept, and as long as the sketch watches its key, defender_estimate_ is its
+/// estimate.
 class Adaptive {
 public:
     static constexpr OnHit on_hit = OnHit::marks;
@@ -107,6 +109,7 @@ public:
     void moved(Slot from, Slot to, Weight w) noexcept {
         queues_.replace(from, to);
         turns_.start_as(to, from);
+        if (from == defender_) defender_ = to;
         Weight& used = used_[queues_.queue_of(to)];
         used -= weight(from);
         if (weighed_) weights_[to] = w;
@@ -114,6 +117,7 @@ public:
     }
 
     void erased(Slot s) noexcept {
+        if (s == defender_) defender_ = no_slot;
         used_[queues_.queue_of(s)] -= weight(s);
         queues_.erase(s);
         --held_;
@@ -130,12 +134,16 @@ public:
     Hash samples_below() const noexcept { return samples_.below(); }
 
     template <class HashOf>
-    Slot evict(HashOf&& hash_of) noexcept {
+    [[gnu::always_inline]] Slot evict(HashOf&& hash_of) noexcept {
         Contestants<HashOf> contestants{*this, hash_of};
         if (filling_) fill_kept(contestants);
         const auto loser = detail::losing_queue(contestants);
         const Slot victim = leave(loser);
-        if (loser == detail::trial) remember(hash_of(victim), weight(victim));
+        if (loser == detail::trial) {
+            remember(contestants.hash_again(victim), weight(victim));
+        } else {
+            defender_ = no_slot;
+        }
         --held_;
         return victim;
     }
@@ -154,15 +162,17 @@ public:
     bool validate() const {
         if (!queues_.validate() || !ghost_.validate() || !weighed_ghost_.validate()) return false;
         std::size_t held = 0;
+        bool holds_defender = defender_ == no_slot;
         for (const auto queue : {detail::trial, detail::kept}) {
             Weight used = 0;
             queues_.each(queue, [&](Slot s) {
                 used += weight(s);
                 ++held;
+                holds_defender |= queue == detail::kept && s == defender_;
             });
             if (used != used_[queue]) return false;
         }
-        return held == held_;
+        return holds_defender && held == held_;
     }
 
 private:
@@ -176,6 +186,8 @@ private:
 
         Adaptive& self;
         HashOf& hash_of;
+        Slot hashed = no_slot;  // who was asked for last
+        Hash last_hash = 0;
 
         Slot oldest(detail::TrialQueue q) const noexcept { return self.queues_.oldest(q); }
         bool trial_has_room() const noexcept {
@@ -194,13 +206,27 @@ private:
         void renew_oldest(detail::TrialQueue q) noexcept { self.queues_.renew_oldest(q); }
         void promote() noexcept { self.promote(); }
         Weight weight(Slot s) const noexcept { return self.weight(s); }
-        unsigned estimate(Slot s) const noexcept { return self.sketch_.estimate(name(s)); }
+        unsigned estimate(Slot s) noexcept { return self.sketch_.estimate(name(s)); }
+        unsigned estimate_defender(Slot s) noexcept {
+            if (s != self.defender_ || !self.sketch_.watches()) [[unlikely]]
+                watch(s);
+            return self.defender_estimate_;
+        }
 
         // Not inlined, as most who are looked at have no new hits.
         [[gnu::noinline]] void count(Slot s, unsigned hits) noexcept {
             self.sketch_.add(name(s), hits);
         }
-        std::uint32_t name(Slot s) const noexcept { return self.samples_.name(hash_of(s)); }
+        [[gnu::noinline]] void watch(Slot s) noexcept {
+            self.defender_estimate_ = self.sketch_.watch(name(s));
+            self.defender_ = s;
+        }
+        std::uint32_t name(Slot s) noexcept { return self.samples_.name(hash(s)); }
+        Hash hash(Slot s) noexcept {
+            hashed = s;
+            return last_hash = hash_of(s);
+        }
+        Hash hash_again(Slot s) noexcept { return s == hashed ? last_hash : hash(s); }
     };
 
     Weight weight(Slot s) const noexcept { return weighed_ ? weights_[s] : 1; }
@@ -280,6 +306,8 @@ private:
     Weight used_[2] = {};
     Weight capacity_ = 0;
     Weight trial_most_ = 1;
+    Slot defender_ = no_slot;  // whose estimate the sketch watches
+    unsigned defender_estimate_ = 0;
     bool weighed_ = false;
     bool filling_ = true;   // the capacity has not been in use yet
     bool returns_ = false;  // what admit found out about the key inserted next

@@ -21,6 +21,7 @@ concept TrialQueues = requires(Q q, typename Q::Place x, TrialQueue queue, unsig
     q.renew_oldest(queue);  // makes the oldest the newest
     q.promote();            // the oldest on trial becomes the newest of those kept
     { q.estimate(x) } -> std::convertible_to<unsigned>;
+    { q.estimate_defender(x) } -> std::convertible_to<unsigned>;  // often who it was last time
     { q.weight(x) } -> std::convertible_to<Weight>;
 };
 
@@ -31,7 +32,7 @@ inline constexpr unsigned most_passes = 64, most_passes_of_kept = 3 * most_passe
 /// The oldest of those kept that has no turn left, which is the oldest then; or the oldest, if
 /// there are no passes left.
 template <TrialQueues Q>
-typename Q::Place oldest_kept(Q& q, unsigned& passes) noexcept {
+[[gnu::always_inline]] inline typename Q::Place oldest_kept(Q& q, unsigned& passes) noexcept {
     for (;; --passes) {
         const auto x = q.oldest(kept);
         if (x == Q::none || passes == 0) return x;
@@ -45,7 +46,7 @@ typename Q::Place oldest_kept(Q& q, unsigned& passes) noexcept {
 /// The queue whose oldest is the victim: of the oldest on trial and the oldest kept the one that
 /// was asked for less often, or the latter while the trial is under its share. Needs an entry.
 template <TrialQueues Q>
-TrialQueue losing_queue(Q& q) noexcept {
+[[gnu::always_inline]] inline TrialQueue losing_queue(Q& q) noexcept {
     unsigned passes_of_kept = most_passes_of_kept;
     for (unsigned passes = most_passes;;) {
         const auto defender = oldest_kept(q, passes_of_kept);
@@ -54,7 +55,7 @@ TrialQueue losing_queue(Q& q) noexcept {
         const auto challenger = q.oldest(trial);
         const unsigned turns = q.settle(challenger);
         // Requests that a unit of weight brings: each estimate by the other's weight.
-        const unsigned asked_for = defended ? q.estimate(defender) : 0;
+        const unsigned asked_for = defended ? q.estimate_defender(defender) : 0;
         const Weight theirs = asked_for * q.weight(challenger);
         const Weight its = defended ? q.estimate(challenger) * q.weight(defender) : 0;
         if (q.kept_has_room() && passes > 0) {

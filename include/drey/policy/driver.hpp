@@ -85,7 +85,7 @@ public:
 
     /// Chooses a victim; `hash_of(slot)` gives the hash of its key.
     template <class HashOf>
-    Slot evict(HashOf&& hash_of) noexcept {
+    [[gnu::always_inline]] Slot evict(HashOf&& hash_of) noexcept {
         const Slot victim = choose(hash_of);
         if constexpr (HasGhosts<P>) policy_.evicted(victim, hash_of(victim));
         return victim;
@@ -107,7 +107,7 @@ private:
     static_assert((detail::check_policy<P>(), EvictionPolicy<P>));
 
     template <class HashOf>
-    Slot choose(HashOf& hash_of) noexcept {
+    [[gnu::always_inline]] Slot choose(HashOf& hash_of) noexcept {
         if constexpr (HasHashes<P>) {
             return policy_.evict(hash_of);
         } else {

@@ -110,6 +110,7 @@ private:
         }
         static unsigned weight(Place) noexcept { return 1; }
         unsigned estimate(Place x) const noexcept { return sketch.estimate(mini.names_[x]); }
+        unsigned estimate_defender(Place x) const noexcept { return estimate(x); }
     };
 
     /// `count` if it is not there, as is usual. Compilers make the first loop vector instructions,

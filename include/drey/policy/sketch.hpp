@@ -45,6 +45,7 @@ class Sketch {
     static constexpr unsigned rows = 4;
     static constexpr unsigned row_words = 2;  // of 16 counters
     static constexpr std::size_t least_lines = 16;
+    static constexpr std::size_t no_line = ~std::size_t{0};
 
 public:
     /// The largest estimate.
@@ -73,39 +74,41 @@ public:
     }
 
     /// At least how often `h` was added of late, as a rule, and at most 15.
-    unsigned estimate(Hash h) const noexcept {
+    unsigned estimate(Hash h) const noexcept { return estimate_at(mix(h)); }
+
+    /// The same, for one that is asked about again and again: the estimate stays what it is until
+    /// `watches()` says otherwise. One at a time.
+    unsigned watch(Hash h) noexcept {
         const std::uint64_t mixed = mix(h);
-        const std::size_t i = line_of(mixed);
-        const Line& line = lines_[i];
-        unsigned least = most;
-        for (unsigned row = 0; row < rows; ++row) {
-            const Counter at = counter(mixed, row);
-            least = std::min(least, static_cast<unsigned>(line.words[at.word] >> at.shift) & most);
-        }
-        return epochs_[i] == epoch_ ? least : least / 2;
+        watched_ = line_of(mixed);
+        return estimate_at(mixed);
     }
+    bool watches() const noexcept { return watched_ != no_line; }
 
     /// Adds `n`, which is at most 15, to what is counted for `h`.
     void add(Hash h, unsigned n = 1) noexcept {
         const std::uint64_t mixed = mix(h);
         const std::size_t i = line_of(mixed);
+        if (i == watched_) watched_ = no_line;
         if (epochs_[i] != epoch_) halve(i);
         Line& line = lines_[i];
-        unsigned counts[rows];
-        unsigned least = most;
+        std::array<std::uint64_t, rows> counts;
+        std::uint64_t least = full;
         for (unsigned row = 0; row < rows; ++row) {
-            const Counter at = counter(mixed, row);
-            counts[row] = static_cast<unsigned>(line.words[at.word] >> at.shift) & most;
+            counts[row] = Counter(mixed, row).raised(line) & full;
             least = std::min(least, counts[row]);
         }
-        const unsigned to = std::min(most, least + n);
+        const std::uint64_t by = std::uint64_t{n} << top;
+        const std::uint64_t goal = least + std::min(by, full - least);
         for (unsigned row = 0; row < rows; ++row) {
-            const unsigned goal = conservative_ ? to : std::min(most, counts[row] + n);
-            if (counts[row] >= goal) continue;
-            const Counter at = counter(mixed, row);
-            line.words[at.word] += std::uint64_t{goal - counts[row]} << at.shift;
+            const std::uint64_t count = counts[row];
+            const std::uint64_t to = conservative_ ? goal : count + std::min(by, full - count);
+            if (count < to) {
+                const Counter at(mixed, row);
+                line.words[at.word] += (to - count) >> at.above;
+            }
         }
-        count_ += to - least;
+        count_ += static_cast<std::int64_t>((goal - least) >> top);
         if (count_ >= limit_) begin_epoch();
         added_ += n;
         if (added_ > period_) take_turn();
@@ -122,10 +125,31 @@ private:
     struct alignas(64) Line {
         std::array<std::uint64_t, rows * row_words> words{};
     };
+    static constexpr unsigned top = 60;  // where the highest of a word's counters begins
+    static constexpr std::uint64_t full = std::uint64_t{most} << top;
+
+    /// Where a row has its counter for a key: in which word, and how many bits of it are above.
     struct Counter {
+        Counter(std::uint64_t mixed, unsigned row) noexcept {
+            const auto bits = static_cast<unsigned>(mixed >> 8 * row);
+            word = row * row_words + (bits & 1);
+            above = (bits >> 1 & 15) * 4;
+        }
+        /// The counter at a word's top, and what is below it.
+        std::uint64_t raised(const Line& line) const noexcept { return line.words[word] << above; }
+
         unsigned word;
-        unsigned shift;
+        unsigned above;
     };
+
+    unsigned estimate_at(std::uint64_t mixed) const noexcept {
+        const std::size_t i = line_of(mixed);
+        std::uint64_t least = full;
+        for (unsigned row = 0; row < rows; ++row)
+            least = std::min(least, Counter(mixed, row).raised(lines_[i]));
+        const auto count = static_cast<unsigned>(least >> top);
+        return epochs_[i] == epoch_ ? count : count / 2;
+    }
 
     std::uint64_t mix(Hash h) const noexcept {
         return detail::folded_product(h ^ seed_, detail::pi_1);
@@ -134,14 +158,11 @@ private:
     std::size_t line_of(std::uint64_t mixed) const noexcept {
         return static_cast<std::size_t>((mixed >> 32) * lines_count_ >> 32);
     }
-    static Counter counter(std::uint64_t mixed, unsigned row) noexcept {
-        const auto bits = static_cast<unsigned>(mixed >> 8 * row);
-        return {row * row_words + (bits & 1), (bits >> 1 & 15) * 4};
-    }
 
     [[gnu::noinline]] void begin_epoch() noexcept {
         while (next_ < lines_count_) take_turn();  // none is left, unless counts were lost
         epoch_ ^= 1;
+        watched_ = no_line;
         next_ = 0;
         count_ /= 2;
     }
@@ -153,7 +174,7 @@ private:
         ++next_;
     }
 
-    void halve(std::size_t i) noexcept {
+    [[gnu::noinline]] void halve(std::size_t i) noexcept {
         int odd = 0;
         for (std::uint64_t& word : lines_[i].words) {
             odd += std::popcount(word & 0x1111111111111111u);
@@ -179,6 +200,7 @@ private:
         lines_ = std::move(lines);
         epochs_ = std::move(epochs);
         lines_count_ = count;
+        watched_ = no_line;
         next_ = count;
         epoch_ = 0;
         return true;
@@ -187,6 +209,7 @@ private:
     std::unique_ptr<Line[]> lines_;
     std::unique_ptr<std::uint8_t[]> epochs_;
     std::size_t lines_count_ = 0;
+    std::size_t watched_ = no_line;
     std::uint64_t seed_ = 0;
     std::int64_t count_ = 0;  // of all keys
     std::int64_t limit_ = 0;
