@@ -160,8 +160,13 @@ public:
     /// with the policy, and the write counts as a hit. False if the value was not kept: it weighs
     /// more than the capacity, the policy did not admit it, or other threads took the room that was
     /// made for it time and again; the key then has no value.
-    bool put(K key, V value) {  // apart, as options cost something to make
-        return backend_.put(std::move(key), std::move(value), terms(), WriteIf::always);
+    bool put(K key, V value) {  // apart, as options and terms cost something to make
+        const auto make_terms = [this] { return terms(); };
+        if constexpr (requires { backend_.put(std::move(key), std::move(value), make_terms); }) {
+            return backend_.put(std::move(key), std::move(value), make_terms);
+        } else {
+            return backend_.put(std::move(key), std::move(value), terms(), WriteIf::always);
+        }
     }
     bool put(K key, V value, const PutOptions& options) {
         return backend_.put(std::move(key), std::move(value), terms(options), WriteIf::always);

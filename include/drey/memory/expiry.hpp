@@ -28,6 +28,8 @@ public:
         return ttl(terms).nanoseconds() == no_deadline;
     }
 
+    bool is_never_by_default() const noexcept { return ttl_.nanoseconds() == no_deadline; }
+
     struct Times {
         std::int64_t now;
         Deadline deadline = no_deadline;  ///< when it must go

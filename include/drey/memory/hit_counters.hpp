@@ -19,8 +19,9 @@ public:
         : own_(shared ? HazardDomain::own_lanes() : 1), lines_(new Line[own_ + 1]) {}
 
     void hit(std::size_t lane) noexcept { add(lane, &Line::hits); }
-    /// `hit`, in a lane below HazardDomain::own_lanes().
+    /// `hit` and `miss`, in a lane below HazardDomain::own_lanes().
     void own_hit(std::size_t lane) noexcept { increment(lines_[lane].hits); }
+    void own_miss(std::size_t lane) noexcept { increment(lines_[lane].misses); }
     void own_overwrite(std::size_t lane) noexcept { increment(lines_[lane].overwrites); }
     /// A hit on an absence. These are few enough to share a counter.
     void absent_hit(std::size_t lane) noexcept {

@@ -77,13 +77,10 @@ public:
     std::size_t taken() const noexcept { return taken_; }
 
     /// Takes the first free place for an entry with hash h. There must be room.
-    Slot take(Hash h) noexcept {
+    [[gnu::always_inline]] Slot take(Hash h) noexcept {
         std::uint32_t group = home(h);
-        if (taken_places_[group] == all_taken) [[unlikely]] {
-            ProbePath path = this->path(h);
-            while (taken_places_[path.group()] == all_taken) path.next();
-            group = path.group();
-        }
+        if (taken_places_[group] == all_taken) [[unlikely]]
+            group = first_with_room(h);
         const auto place = static_cast<unsigned>(std::countr_one(taken_places_[group]));
         taken_places_[group] = static_cast<std::uint16_t>(taken_places_[group] | (1u << place));
         ++taken_;
@@ -98,16 +95,18 @@ public:
     }
 
     /// Shows the entry in s, whose hash is h, to readers, by one of its tags.
-    void publish(Slot s, Hash h, Tag tag) noexcept {
-        on_the_way_to(s, h, [&](Overflow& overflow) { overflow.add(h); });
+    [[gnu::always_inline]] void publish(Slot s, Hash h, Tag tag) noexcept {
+        if (group_of(s) != home(h)) [[unlikely]]
+            on_the_way_to(s, h, [&](Overflow& overflow) { overflow.add(h); });
         // Release, here and in withdraw: who sees the tag sees the entry.
         heads_[group_of(s)].tags[place_of(s)].store(tag, std::memory_order_release);
     }
 
     /// Hides it again.
-    void withdraw(Slot s, Hash h) noexcept {
+    [[gnu::always_inline]] void withdraw(Slot s, Hash h) noexcept {
         heads_[group_of(s)].tags[place_of(s)].store(no_tag, std::memory_order_release);
-        on_the_way_to(s, h, [&](Overflow& overflow) { overflow.remove(h); });
+        if (group_of(s) != home(h)) [[unlikely]]
+            on_the_way_to(s, h, [&](Overflow& overflow) { overflow.remove(h); });
     }
 
     /// The first slot at or after `from` with a published entry, or `no_slot`.
@@ -155,10 +154,14 @@ private:
         return static_cast<unsigned>((s - first_) % group_places);
     }
 
+    std::uint32_t first_with_room(Hash h) const noexcept {
+        ProbePath path = this->path(h);
+        while (taken_places_[path.group()] == all_taken) path.next();
+        return path.group();
+    }
+
     template <class F>
     void on_the_way_to(Slot s, Hash h, F&& change) noexcept {
-        if (group_of(s) == home(h)) [[likely]]
-            return;
         for (ProbePath path = this->path(h); path.group() != group_of(s); path.next())
             change(overflow_[path.group()]);
     }

@@ -97,6 +97,13 @@ public:
         return {state_.table.address(s), s, state_.table.is_absence(s, h)};
     }
 
+    /// Whether one look tells that the key with hash h has no entry, as it does of most that have
+    /// none. Lock-free.
+    bool surely_lacks(Hash h) const noexcept {
+        const auto replacements = state_.table.replacements();
+        return state_.table.surely_lacks(h) && !state_.table.replaced_since(replacements);
+    }
+
     /// What there is to say of what was found, which the caller protects. Reads the clock only if
     /// time changes it.
     Reading reading(const Found& found, const ClockRef& clock) const {

@@ -149,7 +149,7 @@ public:
              (request.extras != nullptr && request.extras->labels != nullptr &&
               request.extras->labels->is_dropped())))
             return Written::doomed;
-        Slot old = find(item.key, h);
+        Slot old = table.surely_lacks(h) ? no_slot : find(item.key, h);
         if (request.condition == WriteIf::absent && old != no_slot && is_hit(old, h, request.now))
             return Written::present;
         if (request.condition == WriteIf::unchanged && !is_unchanged(old, *request.seen))

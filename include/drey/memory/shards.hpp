@@ -273,6 +273,9 @@ protected:
     /// A function of its own for all who write: below it a write is one function up to the
     /// eviction, each step of it inlined by force, as a call saves and restores all registers.
     [[gnu::noinline]] Written keep(Item& item, WriteRequest<V>& request) {
+        return keep_here(item, request);
+    }
+    [[gnu::always_inline]] Written keep_here(Item& item, WriteRequest<V>& request) {
         if (options_.weigher)
             request.weight = request.is_absence
                                  ? options_.absent_weight

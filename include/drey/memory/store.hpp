@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -71,6 +72,7 @@ public:
                 return true;
             }
         }
+        if (missed_at_once(h)) return false;
         const auto if_hit = [&](const V& value, const Reading&) { std::invoke(use, value); };
         return look_with_care<Asks::for_live_value, AsArgument<Q>>(key, h, if_hit) == Found::hit;
     }
@@ -88,7 +90,7 @@ public:
             // The optional is made of registers, at one place: put together from two, it would be
             // written to memory and read back in one piece, for which processors wait.
             ScalarResult result{};
-            if (!get_at_once(key, h, result)) [[unlikely]]
+            if (!get_at_once(key, h, result) && !missed_at_once(h)) [[unlikely]]
                 result = get_with_care<AsArgument<Q>>(key, h);
             return result.found ? std::optional<V>(result.value) : std::nullopt;
         } else {
@@ -135,12 +137,24 @@ public:
 
     // ---- writing -------------------------------------------------------------------------------
 
+    /// Stores the value under the terms that `terms()` makes, which have no TTL and no tags of
+    /// their own. It is only called if they make a difference.
+    template <std::invocable MakeTerms>
+    [[gnu::always_inline]] bool put(K&& key, V&& value, MakeTerms&& terms) {
+        const Hash h = hash(std::as_const(key));
+        if constexpr (Part::can_overwrite_at_once)
+            if (expiry_.is_never_by_default() &&
+                overwrite_at_once<AsArgument<K>>(std::as_const(key), h, value)) [[likely]]
+                return true;
+        return put_with_care<AsRvalue<K>, AsRvalue<V>>(std::move(key), std::move(value), h, terms);
+    }
+
     /// Stores the value if the condition holds; whether it did.
     bool put(K&& key, V&& value, const Terms& terms, WriteIf condition) {
         const Hash h = hash(std::as_const(key));
         if constexpr (Part::can_overwrite_at_once)
             if (condition == WriteIf::always && expiry_.is_never(terms) && terms.tags.empty() &&
-                overwrite_at_once(std::as_const(key), h, value))
+                overwrite_at_once<AsArgument<K>>(std::as_const(key), h, value))
                 return true;
         return put(std::move(key), std::move(value), h, terms, condition, nullptr);
     }
@@ -287,6 +301,7 @@ public:
 
     template <class Q, class Use>
     Found look_closely(const Q& key, const Attempt& attempt, Use&& use) {
+        if (attempt.counts() == Counts::yes && missed_at_once(attempt.hash())) return Found::miss;
         return look_with_care<Asks::for_all, AsArgument<Q>>(key, attempt.hash(), use,
                                                             attempt.counts());
     }
@@ -472,15 +487,15 @@ private:
     }
 
     /// The fast half of `put`, for values that are changed in place, by the same conditions.
-    template <class Q>
-    [[gnu::always_inline]] bool overwrite_at_once(const Q& key, Hash h, V value) {
+    template <class Argument>
+    [[gnu::always_inline]] bool overwrite_at_once(Argument key, Hash h, V value) {
         QuickGuard guard(readers_);
         if (!guard) [[unlikely]] {
             readers_.know_thread();
             return false;
         }
         const Block& block = blocks_.newest();
-        const Near near = find_at_once<AsArgument<Q>>(block, guard.hand(), key, h);
+        const Near near = find_at_once<Argument>(block, guard.hand(), key, h);
         if (near.item == nullptr) return false;
         const std::atomic<Tag>& shown = near.head->tags[near.place];
         if (!shard_of(h).overwrite_at_once(guard, near.item, shown, tag_of(h), value)) return false;
@@ -489,6 +504,16 @@ private:
         if (Part::has_samples && watch_line_.is_watched(h)) [[unlikely]]
             shard_of(h).sample(h);
         return true;
+    }
+
+    /// The other half. A function of its own, as `get_with_care` is.
+    template <class Key, class Value, class MakeTerms>
+    [[gnu::noinline]] bool put_with_care(Key key, Value value, Hash h, MakeTerms terms) {
+        if (!expiry_.is_never_by_default())
+            return put(std::move(key), std::move(value), h, terms(), WriteIf::always, nullptr);
+        Item item(std::move(key), std::move(value), h);
+        WriteRequest<V> request{.hash = h, .now = expiry_.now()};
+        return this->keep_here(item, request) == Written::yes;
     }
 
     /// What of `touch` every quick hit needs.
@@ -549,9 +574,8 @@ private:
             }
             if (counts == Counts::yes) {
                 counters_.miss(guard.lane());
-                if (advisor_) [[unlikely]]
-                    advisor_->missed(guard.lane(), watch_line_.order(h),
-                                     found.item ? Sampled::found_stale : Sampled::looked_up);
+                advise_of_miss(guard.lane(), h,
+                               found.item ? Sampled::found_stale : Sampled::looked_up);
             }
             if (asks == Asks::for_all && reading.state == Found::stale) {
                 touch(guard.lane(), found.slot, h);  // it is of use, though a load would be of more
@@ -563,6 +587,21 @@ private:
         if (expired != no_slot) [[unlikely]]
             expire(shard, expired);
         return Found::miss;
+    }
+
+    /// What most misses are, and counts it: nothing is where the key would be. Else nothing has
+    /// happened.
+    [[gnu::noinline]] bool missed_at_once(Hash h) noexcept {
+        QuickGuard guard(readers_);  // protects nothing, but has the lane
+        if (!guard || !shard_of(h).surely_lacks(h)) return false;
+        counters_.own_miss(guard.lane());
+        advise_of_miss(guard.lane(), h, Sampled::looked_up);
+        return true;
+    }
+
+    void advise_of_miss(std::size_t lane, Hash h, Sampled::Kind what) noexcept {
+        if (advisor_) [[unlikely]]
+            advisor_->missed(lane, watch_line_.order(h), what);
     }
 
     void advise_of_hit(std::size_t lane, Hash h) noexcept {
@@ -596,6 +635,8 @@ private:
     /// A key that fits a register, by value: a reference would keep it in memory.
     template <class Q>
     using AsArgument = std::conditional_t<std::is_scalar_v<Q>, const Q, const Q&>;
+    template <class T>
+    using AsRvalue = std::conditional_t<std::is_scalar_v<T>, T, T&&>;
 
     /// One attempt at an update; nothing if the entry changed meanwhile. The guard is held until
     /// the write, so that the slot that we saw cannot come to hold another entry.

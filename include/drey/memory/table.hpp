@@ -57,6 +57,16 @@ public:
     /// `replaced_since` will.
     bool has_absences() const noexcept { return has_absences_.load(std::memory_order_acquire); }
 
+    /// Whether the home of h alone tells that no entry's hash is like it: of most that are not here
+    /// it does. To readers, under the conditions of any search that found nothing.
+    [[gnu::always_inline]] bool surely_lacks(Hash h) const noexcept {
+        const Segment& segment = *newest();
+        if (segment.older() != nullptr || has_absences()) [[unlikely]]
+            return false;
+        const std::uint32_t home = segment.home(h);
+        return segment.tags(home).match(tag_of(h)) == 0 && !segment.overflows(home, h);
+    }
+
     /// The entry in s, and where it is. For who protects it, or holds the lock.
     E* address(Slot s) const noexcept { return segment_of(s).address(s); }
     E& at(Slot s) const noexcept { return *address(s); }
@@ -142,7 +152,7 @@ public:
     }
 
     /// Takes a place for an entry with hash h, which the caller makes there; one was reserved.
-    Slot take(Hash h) noexcept {
+    [[gnu::always_inline]] Slot take(Hash h) noexcept {
         if (current().has_room()) [[likely]]
             return current().take(h);
         auto segment = segments_.rbegin();
@@ -153,11 +163,11 @@ public:
     /// Makes the place free again.
     void give_back(Slot s) noexcept { segment_of(s).give_back(s); }
 
-    void publish(Slot s, Hash h, bool is_absence = false) noexcept {
+    [[gnu::always_inline]] void publish(Slot s, Hash h, bool is_absence = false) noexcept {
         segment_of(s).publish(s, h, tag_for(h, is_absence));
         ++size_;
     }
-    void withdraw(Slot s, Hash h) noexcept {
+    [[gnu::always_inline]] void withdraw(Slot s, Hash h) noexcept {
         segment_of(s).withdraw(s, h);
         --size_;
     }
