@@ -65,7 +65,8 @@ public:
     bool finds(int number) const {
         const Slot s = slots_.at(number);
         const Hash h = table_.at(s).hash;
-        return table_.contains(s) && find(h, number) == s && probed(h).contains(s);
+        return table_.contains(s) && find(h, number) == s && probed(h).contains(s) &&
+               !table_.surely_lacks(h);
     }
     Slot find(Hash h, int number) const {
         return table_.find(h, [&](const Entry& e) { return e.hash == h && e.number == number; });
@@ -210,6 +211,43 @@ TEST_CASE("look-up of what is not there seldom visits a second group, after any 
         visited += held.groups();
     }
     CHECK(visited < 1300);
+}
+
+TEST_CASE(
+    "home alone tells of most keys that they are not there, and of none that is, after any churn",
+    "[table]") {
+    constexpr int capacity = 10'000;
+    Held held(capacity);
+    std::mt19937_64 random(1);
+    for (int n = 0; n < 10 * capacity; ++n) {
+        if (n >= capacity) held.remove(n - capacity);
+        held.add(random(), n);
+    }
+    REQUIRE(held.table().newest()->older() == nullptr);
+    for (const auto& [number, s] : held.slots()) REQUIRE(held.finds(number));
+    int told = 0;
+    for (int i = 0; i < 1000; ++i) told += held.table().surely_lacks(random()) ? 1 : 0;
+    CHECK(told > 700);
+}
+
+TEST_CASE("home alone tells of no key while there are absences, or entries elsewhere", "[table]") {
+    constexpr Hash h = 7, missing = ~Hash{0};
+    SECTION("absences") {
+        Held held(100);
+        REQUIRE(held.table().surely_lacks(missing));
+        const Slot s = held.make(h, 1);
+        held.table().publish(s, h, true);
+        CHECK_FALSE(held.table().surely_lacks(h));
+        CHECK_FALSE(held.table().surely_lacks(missing));
+        held.table().withdraw(s, h);
+        held.table().give_back(s);
+    }
+    SECTION("an older segment") {
+        Held held(1);
+        std::mt19937_64 random(1);
+        for (int n = 0; held.table().newest()->older() == nullptr; ++n) held.add(random(), n);
+        CHECK_FALSE(held.table().surely_lacks(missing));
+    }
 }
 
 TEST_CASE("table grows, and keeps entries where they are", "[table]") {

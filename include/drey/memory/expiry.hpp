@@ -28,6 +28,7 @@ public:
         return ttl(terms).nanoseconds() == no_deadline;
     }
 
+    /// The same of what is written without one.
     bool is_never_by_default() const noexcept { return ttl_.nanoseconds() == no_deadline; }
 
     struct Times {

@@ -98,7 +98,8 @@ public:
     }
 
     /// Whether one look tells that the key with hash h has no entry, as it does of most that have
-    /// none. Lock-free.
+    /// none. Lock-free. Believed as `look` believes what it has not found: no entry was changing
+    /// places meanwhile.
     bool surely_lacks(Hash h) const noexcept {
         const auto replacements = state_.table.replacements();
         return state_.table.surely_lacks(h) && !state_.table.replaced_since(replacements);

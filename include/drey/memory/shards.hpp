@@ -275,6 +275,7 @@ protected:
     [[gnu::noinline]] Written keep(Item& item, WriteRequest<V>& request) {
         return keep_here(item, request);
     }
+    /// `keep` as part of the one caller that has it all to itself: plain puts.
     [[gnu::always_inline]] Written keep_here(Item& item, WriteRequest<V>& request) {
         if (options_.weigher)
             request.weight = request.is_absence
