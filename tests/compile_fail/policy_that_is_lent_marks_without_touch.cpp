@@ -1,4 +1,4 @@
-// expect: static void touch\(drey::Mark&\) noexcept
+// expect: static void touch\(drey::Mark\) noexcept
 
 #include "drey/policy/driver.hpp"
 

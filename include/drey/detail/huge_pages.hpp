@@ -7,6 +7,7 @@
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace drey::detail {
@@ -31,13 +32,22 @@ inline void advise_huge_pages([[maybe_unused]] void* memory,
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
 inline constexpr bool can_map = true;
 
-/// New memory of the system's, in huge pages as above. Throws std::bad_alloc.
+/// New memory of the system's, in huge pages as above, from the beginning of one on: what comes
+/// first is in one for sure, if the system gives any. Throws std::bad_alloc.
 inline void* map(std::size_t bytes) {
+    const std::size_t reserved = bytes + huge_page;
     void* const memory =
-        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        ::mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
-    advise_huge_pages(memory, bytes);
-    return memory;
+    // What lies before and behind goes back, by whole pages.
+    const auto up = [](std::uintptr_t x, std::size_t to) { return (x + to - 1) & ~(to - 1); };
+    const auto start = reinterpret_cast<std::uintptr_t>(memory);
+    const auto from = up(start, huge_page);
+    const auto to = up(from + bytes, static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)));
+    if (from > start) ::munmap(memory, from - start);
+    if (to < start + reserved) ::munmap(reinterpret_cast<void*>(to), start + reserved - to);
+    advise_huge_pages(reinterpret_cast<void*>(from), bytes);
+    return reinterpret_cast<void*>(from);
 }
 inline void unmap(void* memory, std::size_t bytes) noexcept { ::munmap(memory, bytes); }
 #else

@@ -13,9 +13,10 @@
 #include <vector>
 
 #include "drey/detail/raw_memory.hpp"
-#include "drey/memory/group_head.hpp"
 #include "drey/memory/overflow.hpp"
 #include "drey/memory/probe_path.hpp"
+#include "drey/memory/tags.hpp"
+#include "drey/policy/mark.hpp"
 #include "drey/types.hpp"
 
 namespace drey {
@@ -31,18 +32,17 @@ namespace drey {
 template <class E, bool Marked = false>
 class Block {
 public:
-    using Head = GroupHead<Marked>;
-
     /// `groups` for each of `1 << shard_bits` shards, in which `first` is the slot of the first
     /// place.
     Block(unsigned shard_bits, std::uint32_t groups, Slot first)
         : all_groups_(groups << shard_bits), groups_(groups), first_(first),
           shard_bits_(shard_bits),
           memory_(all_bytes(all_groups_), alignment, sizeof(E) <= most_in_huge_pages),
-          cells_(reinterpret_cast<E*>(memory_.begin())),
-          heads_(make<Head>(memory_.begin() + cell_bytes(all_groups_))),
-          overflow_(make<Overflow>(heads_ + all_groups_)),
-          taken_places_(make<std::uint16_t>(overflow_ + all_groups_)) {}
+          tags_(make<TagGroup>(memory_.begin())), overflow_(make<Overflow>(tags_ + all_groups_)),
+          marks_(Marked ? make<Mark::Word>(overflow_ + all_groups_) : nullptr),
+          taken_places_(make<std::uint16_t>(Marked ? static_cast<void*>(marks_ + all_groups_)
+                                                   : overflow_ + all_groups_)),
+          cells_(reinterpret_cast<E*>(memory_.begin() + heads_bytes(all_groups_))) {}
     Block(const Block&) = delete;
     Block& operator=(const Block&) = delete;
 
@@ -51,43 +51,52 @@ public:
     /// Where a hash is searched for, in groups of its shard.
     ProbePath path(Hash h) const noexcept { return {h, groups_, shard_bits_}; }
 
-    /// Readers may write its marks.
-    Head& head(std::uint32_t group) const noexcept { return heads_[group]; }
     bool overflows(std::uint32_t group, Hash h) const noexcept {
         return overflow_[group].of(h) != 0;
     }
 
-    /// The slot, of its shard, that a place of a group has.
-    Slot slot(std::uint32_t shard, const Head& head, std::size_t place) const noexcept {
-        const auto group = static_cast<std::uint32_t>(&head - heads_) - shard * groups_;
-        return first_ + group * static_cast<Slot>(TagGroup::places) + static_cast<Slot>(place);
+    /// The slot, of its shard, that a cell has: a place by its number in the block.
+    Slot slot(std::uint32_t shard, std::size_t cell) const noexcept {
+        return first_ + static_cast<Slot>(cell - std::size_t{shard} * groups_ * TagGroup::places);
     }
+    /// What it shows.
+    const std::atomic<Tag>& tag(std::size_t cell) const noexcept {
+        return tag_of_cell(tags_, cell);
+    }
+    /// Its mark, which readers may write.
+    Mark mark(std::size_t cell) const noexcept requires Marked { return {marks_, cell}; }
 
     unsigned shard_bits() const noexcept { return shard_bits_; }
     std::uint32_t groups() const noexcept { return groups_; }  // of a shard
     Slot first() const noexcept { return first_; }
     Slot end() const noexcept { return first_ + groups_ * static_cast<Slot>(TagGroup::places); }
 
-    // From the first group of a shard on.
-    Head* heads(std::uint32_t group) noexcept { return heads_ + group; }
+    // From the first group of a shard on, or of all.
+    TagGroup* tags(std::uint32_t group = 0) const noexcept { return tags_ + group; }
     Overflow* all_overflow(std::uint32_t group) noexcept { return overflow_ + group; }
+    Mark::Word* marks(std::uint32_t group) noexcept { return Marked ? marks_ + group : nullptr; }
     std::uint16_t* taken_places(std::uint32_t group) noexcept { return taken_places_ + group; }
-    E* cells(std::uint32_t group) const noexcept {
+    E* cells(std::uint32_t group = 0) const noexcept {
         return cells_ + std::size_t{group} * TagGroup::places;
     }
 
 private:
+    static_assert(TagGroup::places == Mark::in_a_word);
+
     static constexpr std::align_val_t alignment{alignof(E) > 64 ? alignof(E) : 64};
     static constexpr std::size_t most_in_huge_pages = 32;  // bytes of an entry
 
-    /// Of the entries, which come first; then come the others, by falling alignment.
-    static constexpr std::size_t cell_bytes(std::size_t groups) noexcept {
-        constexpr std::size_t line = 64;
-        return (groups * TagGroup::places * sizeof(E) + line - 1) / line * line;
+    /// Of all but the entries. They come first, where huge pages begin, as they are what look-ups
+    /// read first; by falling alignment.
+    static constexpr std::size_t heads_bytes(std::size_t groups) noexcept {
+        constexpr auto line = static_cast<std::size_t>(alignment);
+        const std::size_t bytes =
+            groups * (sizeof(TagGroup) + sizeof(Overflow) + (Marked ? sizeof(Mark::Word) : 0) +
+                      sizeof(std::uint16_t));
+        return (bytes + line - 1) / line * line;
     }
     static constexpr std::size_t all_bytes(std::size_t groups) noexcept {
-        return cell_bytes(groups) +
-               groups * (sizeof(Head) + sizeof(Overflow) + sizeof(std::uint16_t));
+        return heads_bytes(groups) + groups * TagGroup::places * sizeof(E);
     }
     /// One for each group.
     template <class T>
@@ -104,10 +113,11 @@ private:
     const Slot first_;
     const unsigned shard_bits_;
     const detail::RawMemory memory_;  // of all that follows
-    E* const cells_;
-    Head* const heads_;
+    TagGroup* const tags_;
     Overflow* const overflow_;
+    Mark::Word* const marks_;            // if Marked
     std::uint16_t* const taken_places_;  // bits
+    E* const cells_;
 };
 
 namespace detail {
@@ -130,7 +140,7 @@ public:
     using Block = drey::Block<E, Marked>;
     static constexpr std::size_t most_slots = std::size_t{1} << 31;
 
-    /// Room for `entries` entries a shard to begin with. Takes 26 bytes a group of 16 at once (42
+    /// Room for `entries` entries a shard to begin with. Takes 26 bytes a group of 16 at once (30
     /// if marked), and the rest by whole pages where entries are made: huge ones if they are small.
     Blocks(unsigned shard_bits, std::size_t entries)
         : shard_bits_(shard_bits), shard_shift_(32 - shard_bits) {

@@ -19,21 +19,23 @@ struct FoundEntry {
     bool is_absence = false;
 };
 
-/// The entry of a group that shows this tag and for which `matches(entry)` holds, and its place;
-/// protected by the guard. Null if there is none. `items` are the group's. Lock-free. Inlined by
-/// force: a look-up that stays in registers is most of a fast hit.
+/// The entry of a group that shows this tag and for which `matches(entry)` holds, and its cell, all
+/// groups' being counted through; protected by the guard. Null if there is none. `tags` and `items`
+/// are those of all groups. Lock-free. Inlined by force: a look-up that stays in registers is most
+/// of a fast hit.
 template <class Item, class Protects, class Matches>
-[[gnu::always_inline]] inline const Item* look_in(const TagGroup& tags, const Item* items,
-                                                  Protects& guard, Tag tag, Matches&& matches,
-                                                  std::size_t& place) {
-    for (auto found = tags.match(tag); found != 0; found &= found - 1) {
-        place = static_cast<std::size_t>(std::countr_zero(found));
-        const Item* item = items + place;
+[[gnu::always_inline]] inline const Item* look_in(const TagGroup* tags, const Item* items,
+                                                  std::uint32_t group, Protects& guard, Tag tag,
+                                                  Matches&& matches, std::size_t& cell) {
+    const std::size_t first = std::size_t{group} * TagGroup::places;
+    for (auto found = tags[group].match(tag); found != 0; found &= found - 1) {
+        cell = first + static_cast<unsigned>(std::countr_zero(found));
+        const Item* item = items + cell;
         guard.protect(item);
         // Once more, now that whoever withdraws the entry there must see that we protect it.
         // Acquire: we go on to read the entry that was published with this tag, which need not
         // be the one of a moment ago.
-        if (tags[place].load(std::memory_order_acquire) != tag) [[unlikely]]
+        if (tag_of_cell(tags, cell).load(std::memory_order_acquire) != tag) [[unlikely]]
             continue;
         if (matches(*item)) [[likely]]
             return item;

@@ -10,6 +10,8 @@
 #include "drey/memory/block.hpp"
 #include "drey/memory/overflow.hpp"
 #include "drey/memory/probe_path.hpp"
+#include "drey/memory/tags.hpp"
+#include "drey/policy/mark_column.hpp"
 #include "drey/types.hpp"
 
 namespace drey {
@@ -35,8 +37,8 @@ public:
     Segment(Block<E, Marked>& block, std::uint32_t shard, const Segment* older)
         : groups_(block.groups()), shard_bits_(block.shard_bits()), first_(block.first()),
           most_taken_(groups_ * (group_places - 1)), older_(older),
-          heads_(block.heads(shard * groups_)), cells_(block.cells(shard * groups_)),
-          overflow_(block.all_overflow(shard * groups_)),
+          tags_(block.tags(shard * groups_)), cells_(block.cells(shard * groups_)),
+          overflow_(block.all_overflow(shard * groups_)), marks_(block.marks(shard * groups_)),
           taken_places_(block.taken_places(shard * groups_)) {}
     Segment(const Segment&) = delete;
     Segment& operator=(const Segment&) = delete;
@@ -49,7 +51,9 @@ public:
     std::uint32_t home(Hash h) const noexcept { return Home::among(h, groups_, shard_bits_); }
     ProbePath path(Hash h) const noexcept { return {h, groups_, shard_bits_}; }
 
-    const TagGroup& tags(std::uint32_t group) const noexcept { return heads_[group].tags; }
+    const TagGroup& tags(std::uint32_t group) const noexcept { return tags_[group]; }
+    const TagGroup* tags() const noexcept { return tags_; }
+    E* cells() const noexcept { return cells_; }
 
     /// Whether keys like h live further along a path that comes by this group.
     bool overflows(std::uint32_t group, Hash h) const noexcept {
@@ -61,9 +65,9 @@ public:
         return first_ + group * static_cast<Slot>(group_places) + place;
     }
     const std::atomic<Tag>& tag(Slot s) const noexcept { return tags(group_of(s))[place_of(s)]; }
-    Mark& mark(Slot s) const noexcept { return heads_[group_of(s)].marks[place_of(s)]; }
-    LentMarks marks() const noexcept {
-        return {first_, static_cast<Slot>(places()), heads_->marks.data()};
+    Mark mark(Slot s) const noexcept requires Marked { return marks()[s - first_]; }
+    LentMarks marks() const noexcept requires Marked {
+        return {first_, static_cast<Slot>(places()), marks_};
     }
     E* address(Slot s) const noexcept { return cells_ + (s - first_); }
     E* address(std::uint32_t group, unsigned place) const noexcept {
@@ -99,12 +103,12 @@ public:
         if (group_of(s) != home(h)) [[unlikely]]
             on_the_way_to(s, h, [&](Overflow& overflow) { overflow.add(h); });
         // Release, here and in withdraw: who sees the tag sees the entry.
-        heads_[group_of(s)].tags[place_of(s)].store(tag, std::memory_order_release);
+        tags_[group_of(s)][place_of(s)].store(tag, std::memory_order_release);
     }
 
     /// Hides it again.
     [[gnu::always_inline]] void withdraw(Slot s, Hash h) noexcept {
-        heads_[group_of(s)].tags[place_of(s)].store(no_tag, std::memory_order_release);
+        tags_[group_of(s)][place_of(s)].store(no_tag, std::memory_order_release);
         if (group_of(s) != home(h)) [[unlikely]]
             on_the_way_to(s, h, [&](Overflow& overflow) { overflow.remove(h); });
     }
@@ -171,9 +175,10 @@ private:
     const Slot first_;
     const std::uint32_t most_taken_;
     const Segment* const older_;
-    GroupHead<Marked>* const heads_;
+    TagGroup* const tags_;
     E* const cells_;
     Overflow* const overflow_;
+    Mark::Word* const marks_;              // if Marked
     std::uint16_t* const taken_places_;    // bits
     alignas(64) std::uint32_t taken_ = 0;  // apart from what readers read
 };

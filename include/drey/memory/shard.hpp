@@ -116,7 +116,7 @@ public:
 
     /// Whether all that a hit does is to touch a mark, and here and there to `sample`.
     static constexpr bool lends_marks = State::lends_marks;
-    static void touch(Mark& mark) noexcept { PolicyDriver<Policy>::touch(mark); }
+    static void touch(Mark mark) noexcept { PolicyDriver<Policy>::touch(mark); }
     static constexpr bool has_samples = PolicyDriver<Policy>::has_samples;
     void sample(Hash h) noexcept { state_.policy.sample(h); }
 
@@ -523,12 +523,12 @@ private:
     template <class Protects, class Q>
     [[gnu::always_inline]] Found look_in_group(const Segment& segment, std::uint32_t group,
                                                Protects& guard, const Q& key, Tag tag) const {
-        std::size_t place = 0;
+        std::size_t cell = 0;
         const auto matches = [&](const Item& item) { return state_.context.equal(item.key, key); };
-        const Item* item = look_in<Item>(segment.tags(group), segment.address(group, 0), guard, tag,
-                                         matches, place);
+        const Item* item =
+            look_in<Item>(segment.tags(), segment.cells(), group, guard, tag, matches, cell);
         if (item == nullptr) return {};
-        return {item, segment.slot(group, static_cast<unsigned>(place))};
+        return {item, segment.first() + static_cast<Slot>(cell)};
     }
 
     /// A function of its own, so that it costs those who find values nothing.

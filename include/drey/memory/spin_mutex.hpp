@@ -27,7 +27,7 @@ public:
             lock_slowly();
     }
 
-    void unlock() noexcept {
+    [[gnu::always_inline]] void unlock() noexcept {
         if (state_.exchange(unlocked, std::memory_order_release) == contended) [[unlikely]]
             wake_one();
     }

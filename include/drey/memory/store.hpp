@@ -430,11 +430,10 @@ public:
 private:
     using Block = typename Part::Blocks::Block;
 
-    /// An entry that a quick guard protects, and where in the newest block it lies.
+    /// An entry that a quick guard protects, and its cell in the newest block.
     struct Near {
         const Item* item = nullptr;
-        typename Block::Head* head = nullptr;
-        std::size_t place = 0;
+        std::size_t cell = 0;
     };
 
     /// The fast half of `read`, for what most hits are: the key is in the newest block, no value
@@ -461,9 +460,9 @@ private:
     [[gnu::always_inline]] Near find_at_once(const Block& block, Hand hand, Argument key, Hash h) {
         const std::uint32_t home = block.home(h);
         const auto matches = [&](const Item& item) { return this->equal(item.key, key); };
-        Near near{nullptr, &block.head(home)};
+        Near near;
         near.item =
-            look_in<Item>(near.head->tags, block.cells(home), hand, tag_of(h), matches, near.place);
+            look_in<Item>(block.tags(), block.cells(), home, hand, tag_of(h), matches, near.cell);
         if (near.item != nullptr) [[likely]]
             return near;
         if (!block.overflows(home, h)) return {};
@@ -478,9 +477,9 @@ private:
         const std::uint32_t first = shard_number(h) * block.groups();
         ProbePath path = block.path(h);
         while (block.overflows(first + path.group(), h) && path.next()) {
-            Near near{nullptr, &block.head(first + path.group())};
-            near.item = look_in<Item>(near.head->tags, block.cells(first + path.group()), hand,
-                                      tag_of(h), matches, near.place);
+            Near near;
+            near.item = look_in<Item>(block.tags(), block.cells(), first + path.group(), hand,
+                                      tag_of(h), matches, near.cell);
             if (near.item != nullptr) return near;
         }
         return {};
@@ -497,7 +496,7 @@ private:
         const Block& block = blocks_.newest();
         const Near near = find_at_once<Argument>(block, guard.hand(), key, h);
         if (near.item == nullptr) return false;
-        const std::atomic<Tag>& shown = near.head->tags[near.place];
+        const std::atomic<Tag>& shown = block.tag(near.cell);
         if (!shard_of(h).overwrite_at_once(guard, near.item, shown, tag_of(h), value)) return false;
         counters_.own_overwrite(guard.lane());
         touch_at_once(guard.lane(), block, near, h);
@@ -520,9 +519,9 @@ private:
     [[gnu::always_inline]] void touch_at_once(std::size_t lane, const Block& block,
                                               const Near& near, Hash h) noexcept {
         if constexpr (Part::lends_marks) {
-            Part::touch(near.head->marks[near.place]);
+            Part::touch(block.mark(near.cell));
         } else {
-            touch(lane, block.slot(shard_number(h), *near.head, near.place), h);
+            touch(lane, block.slot(shard_number(h), near.cell), h);
         }
     }
 

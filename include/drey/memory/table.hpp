@@ -72,7 +72,7 @@ public:
     E& at(Slot s) const noexcept { return *address(s); }
 
     /// The mark of s, for the same.
-    Mark& mark(Slot s) const noexcept { return segment_of(s).mark(s); }
+    Mark mark(Slot s) const noexcept requires Marked { return segment_of(s).mark(s); }
 
     // ---- for the holder of the shard's lock ----------------------------------------------------
 
@@ -95,7 +95,7 @@ public:
         return sum;
     }
 
-    bool contains(Slot s) const noexcept {
+    [[gnu::always_inline]] bool contains(Slot s) const noexcept {
         return s < end() && segment_of(s).tag(s).load(std::memory_order_relaxed) != no_tag;
     }
 

@@ -65,6 +65,10 @@ public:
 private:
     std::array<std::atomic<Tag>, places> tags_{};
 };
+/// The tag of one of the cells of groups that lie side by side, counted through.
+inline const std::atomic<Tag>& tag_of_cell(const TagGroup* groups, std::size_t cell) noexcept {
+    return groups[cell / TagGroup::places][cell % TagGroup::places];
+}
 static_assert(sizeof(TagGroup) == TagGroup::places && sizeof(std::atomic<Tag>) == sizeof(Tag),
               "drey: a byte must be lock-free");
 

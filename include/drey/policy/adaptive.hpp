@@ -48,8 +48,8 @@ namespace drey {
 ///
 /// Nobody who does not know the seed can choose keys that share counters, or the sample.
 ///
-/// O(1) amortised, and never more than some hundred steps, but when a table grows; 5 to 9 bytes a
-/// slot (8 more with weights), 8.1 an entry for the sketch, 1.05 for the ghost (19 a key with
+/// O(1) amortised, and never more than some hundred steps, but when a table grows; 4.5 to 8.5 bytes
+/// a slot (8 more with weights), 8.1 an entry for the sketch, 1.05 for the ghost (19 a key with
 /// weights), which remembers half as many keys, and at most 5 KB for the miniatures.
 ///
 /// Invariants: used_[q] is what the entries in queue q weigh, held_ how many they are; defender_ is
@@ -127,7 +127,7 @@ public:
         turns_.touch(s);
         sample(h);
     }
-    static void touch(Mark& mark) noexcept { Turns::touch(mark); }
+    static void touch(Mark mark) noexcept { Turns::touch(mark); }
     void lend(const LentMarks& marks) { turns_.lend(marks); }
     void sample_by(Hash factor) noexcept { samples_.sample_by(factor); }
     void sample(Hash h) noexcept { samples_.hit(h); }

@@ -63,7 +63,7 @@ public:
     void lend([[maybe_unused]] const LentMarks& marks) {
         if constexpr (lends_marks) policy_.lend(marks);
     }
-    static void touch([[maybe_unused]] Mark& mark) noexcept {
+    static void touch([[maybe_unused]] Mark mark) noexcept {
         if constexpr (lends_marks) P::touch(mark);
     }
     void sample([[maybe_unused]] Hash h) noexcept {

@@ -151,15 +151,15 @@ concept HasGhosts = requires(P p, Slot s, Hash h) {
     requires noexcept(p.evicted(s, h));
 };
 
-/// `static void touch(drey::Mark&) noexcept` and `void lend(const drey::LentMarks&)`, of a policy
+/// `static void touch(drey::Mark) noexcept` and `void lend(const drey::LentMarks&)`, of a policy
 /// that marks: all that a hit does to it is to touch its slot's mark. Then the store keeps the
-/// marks, beside what a hit reads anyway, and hits call `touch` instead of `hit`. Before `grow`
-/// asks for more slots it lends the policy their marks. `lend` may throw, and then has changed
-/// nothing. (Where no store lends any, as in simulations, the policy uses marks of its own.)
-/// Who derives from such a policy and has a `hit` of its own has no marks lent, unless it has its
-/// own `lend` too.
+/// marks, where hits find them without asking the policy, and hits call `touch` instead of `hit`.
+/// Before `grow` asks for more slots it lends the policy their marks. `lend` may throw, and then
+/// has changed nothing. (Where no store lends any, as in simulations, the policy uses marks of its
+/// own.) Who derives from such a policy and has a `hit` of its own has no marks lent, unless it has
+/// its own `lend` too.
 template <class P>
-concept HasLentMarks = requires(P p, Mark& mark, const LentMarks& marks) {
+concept HasLentMarks = requires(P p, Mark mark, const LentMarks& marks) {
     requires detail::HitsAsItLends<P>;
     requires(P::on_hit == OnHit::marks);
     requires noexcept(P::touch(mark));
@@ -298,7 +298,7 @@ consteval void check_policy() {
     static_assert(
         HasLentMarks<P> || !requires { &P::lend; } || !detail::HitsAsItLends<P>,
         "drey: an eviction policy that has lend must have: void lend(const drey::LentMarks&), and "
-        "static void touch(drey::Mark&) noexcept");
+        "static void touch(drey::Mark) noexcept");
     static_assert(
         HasSamples<P> || !requires { &P::sample_by; },
         "drey: an eviction policy that has sample_by must have: void sample_by(drey::Hash) "

@@ -33,7 +33,8 @@ struct S3FifoTuning {
 ///    refuse what fits, and S outgrows its share anyway until M has filled. `refuse_heavy` turns
 ///    it away, as theirs does.
 ///
-/// O(1) amortised; 5 to 9 bytes a slot (8 more with weights), and 7.3 for each remembered key (19).
+/// O(1) amortised; 4.3 to 8.3 bytes a slot (8 more with weights), and 7.3 for each remembered key
+/// (19).
 ///
 /// Invariant: used_[q] is what the entries in queue q weigh.
 template <S3FifoTuning tuning = S3FifoTuning{}>
@@ -90,7 +91,7 @@ public:
     }
 
     void hit(Slot s, Hash) noexcept { hits_.touch(s); }
-    static void touch(Mark& mark) noexcept { Marks<3>::touch(mark); }
+    static void touch(Mark mark) noexcept { Marks<3>::touch(mark); }
     void lend(const LentMarks& marks) { hits_.lend(marks); }
 
     Slot evict() noexcept {
@@ -154,9 +155,9 @@ private:
         // Counts run out in three rounds, unless other threads add to them all the while.
         for (std::size_t left = 4 * slots_;; --left) {
             const Slot oldest = queues_.oldest(main);
-            const std::uint8_t hits = hits_.get(oldest);
+            const unsigned hits = hits_.get(oldest);
             if (hits == 0 || left == 0) return leave(main);
-            hits_.set(oldest, static_cast<std::uint8_t>(hits - 1));
+            hits_.set(oldest, hits - 1);
             queues_.renew_oldest(main);
         }
     }

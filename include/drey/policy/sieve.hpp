@@ -17,7 +17,7 @@ namespace drey {
 /// As in the paper. An entry erased under the hand hands it to its newer neighbour, as an eviction
 /// does; an overwritten one keeps its place and the hand.
 ///
-/// O(1) amortised, at worst two turns while other threads mark; 9 bytes a slot.
+/// O(1) amortised, at worst two turns while other threads mark; 8.3 bytes a slot.
 ///
 /// Invariant: the hand points at a held slot, or nowhere: then the next turn starts at the oldest.
 class Sieve {
@@ -46,7 +46,7 @@ public:
     }
 
     void hit(Slot s, Hash) noexcept { visited_.touch(s); }
-    static void touch(Mark& mark) noexcept { Marks<1>::touch(mark); }
+    static void touch(Mark mark) noexcept { Marks<1>::touch(mark); }
     void lend(const LentMarks& marks) { visited_.lend(marks); }
 
     Slot evict() noexcept {
