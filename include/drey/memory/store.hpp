@@ -18,7 +18,7 @@
 #include "drey/detail/tickets.hpp"
 #include "drey/kept.hpp"
 #include "drey/lookup.hpp"
-#include "drey/memory/shards.hpp"
+#include "drey/memory/quick_store.hpp"
 #include "drey/memory/write.hpp"
 #include "drey/options.hpp"
 
@@ -30,30 +30,35 @@ namespace drey {
 /// there is no such row. Where it says "live" below, it means a fresh value: stale values and
 /// absences are seen by `find`, `look` and `prepare` only. Writes and removals remove them.
 template <class K, class V, class Policy, class Hasher, class Equal, class Sync>
-class Store : public Shards<K, V, Policy, Hasher, Equal, Sync> {
-    using Base = Shards<K, V, Policy, Hasher, Equal, Sync>;
-    using Base::advisor_;
-    using Base::blocks_;
+class Store : public QuickStore<K, V, Policy, Hasher, Equal, Sync> {
+    using Base = QuickStore<K, V, Policy, Hasher, Equal, Sync>;
+    using Base::advise_of_hit;
+    using Base::advise_of_miss;
     using Base::counters_;
     using Base::each_live;
     using Base::erase_unchanged;
     using Base::expire;
     using Base::expiry_;
     using Base::finish;
+    using Base::hit_at_once;
+    using Base::missed_at_once;
     using Base::notify;
     using Base::options_;
-    using Base::pending_hits_;
+    using Base::overwrite_at_once;
     using Base::readers_;
     using Base::shard_number;
     using Base::shard_of;
     using Base::shards_;
-    using Base::watch_line_;
+    using Base::touch;
     using Base::write;
     using typename Base::Guard;
     using typename Base::Item;
     using typename Base::Part;
-    using QuickGuard = typename Sync::Readers::QuickGuard;
-    using Hand = typename Sync::Readers::Hand;
+    using typename Base::QuickGuard;
+    template <class Q>
+    using AsArgument = typename Base::template AsArgument<Q>;
+    template <class T>
+    using AsRvalue = typename Base::template AsRvalue<T>;
 
 public:
     using Base::Base;
@@ -143,8 +148,8 @@ public:
     [[gnu::always_inline]] bool put(K&& key, V&& value, MakeTerms&& terms) {
         const Hash h = hash(std::as_const(key));
         if constexpr (Part::can_overwrite_at_once)
-            if (expiry_.is_never_by_default() &&
-                overwrite_at_once<AsArgument<K>>(std::as_const(key), h, value)) [[likely]]
+            if (expiry_.is_never_by_default() && overwrite_at_once(std::as_const(key), h, value))
+                [[likely]]
                 return true;
         return put_with_care<AsRvalue<K>, AsRvalue<V>>(std::move(key), std::move(value), h, terms);
     }
@@ -154,7 +159,7 @@ public:
         const Hash h = hash(std::as_const(key));
         if constexpr (Part::can_overwrite_at_once)
             if (condition == WriteIf::always && expiry_.is_never(terms) && terms.tags.empty() &&
-                overwrite_at_once<AsArgument<K>>(std::as_const(key), h, value))
+                overwrite_at_once(std::as_const(key), h, value))
                 return true;
         return put(std::move(key), std::move(value), h, terms, condition, nullptr);
     }
@@ -428,83 +433,6 @@ public:
     }
 
 private:
-    using Block = typename Part::Blocks::Block;
-
-    /// An entry that a quick guard protects, and its cell in the newest block.
-    struct Near {
-        const Item* item = nullptr;
-        std::size_t cell = 0;
-    };
-
-    /// The fast half of `read`, for what most hits are: the key is in the newest block, no value
-    /// ever had a deadline, and the caller is not in the middle of another call. The entry, if that
-    /// was so; else nothing has happened.
-    template <class Q>
-    [[gnu::always_inline]] const Item* hit_at_once(QuickGuard& guard, const Q& key, Hash h) {
-        if (!guard) [[unlikely]]
-            return nullptr;
-        const Block& block = blocks_.newest();
-        const Near near = find_at_once<AsArgument<Q>>(block, guard.hand(), key, h);
-        if (near.item != nullptr) [[likely]] {
-            counters_.own_hit(guard.lane());
-            touch_at_once(guard.lane(), block, near, h);
-            if (watch_line_.is_watched(h)) [[unlikely]]
-                tell_of_hit(guard.lane(), h);
-        }
-        return near.item;
-    }
-
-    /// Finds and protects the key's value where most are: in the newest block. What is not there
-    /// may be elsewhere. Lock-free. Throws what the key's equality throws.
-    template <class Argument>
-    [[gnu::always_inline]] Near find_at_once(const Block& block, Hand hand, Argument key, Hash h) {
-        const std::uint32_t home = block.home(h);
-        const auto matches = [&](const Item& item) { return this->equal(item.key, key); };
-        Near near;
-        near.item =
-            look_in<Item>(block.tags(), block.cells(), home, hand, tag_of(h), matches, near.cell);
-        if (near.item != nullptr) [[likely]]
-            return near;
-        if (!block.overflows(home, h)) return {};
-        return find_beyond_home<Argument>(block, hand, key, h);
-    }
-
-    /// Goes on where the key's home has told nothing of it. By value, and not inlined, so that
-    /// nothing of the caller's need be in memory for its sake. Lock-free.
-    template <class Argument>
-    [[gnu::noinline]] Near find_beyond_home(const Block& block, Hand hand, Argument key, Hash h) {
-        const auto matches = [&](const Item& item) { return this->equal(item.key, key); };
-        const std::uint32_t first = shard_number(h) * block.groups();
-        ProbePath path = block.path(h);
-        while (block.overflows(first + path.group(), h) && path.next()) {
-            Near near;
-            near.item = look_in<Item>(block.tags(), block.cells(), first + path.group(), hand,
-                                      tag_of(h), matches, near.cell);
-            if (near.item != nullptr) return near;
-        }
-        return {};
-    }
-
-    /// The fast half of `put`, for values that are changed in place, by the same conditions.
-    template <class Argument>
-    [[gnu::always_inline]] bool overwrite_at_once(Argument key, Hash h, V value) {
-        QuickGuard guard(readers_);
-        if (!guard) [[unlikely]] {
-            readers_.know_thread();
-            return false;
-        }
-        const Block& block = blocks_.newest();
-        const Near near = find_at_once<Argument>(block, guard.hand(), key, h);
-        if (near.item == nullptr) return false;
-        const std::atomic<Tag>& shown = block.tag(near.cell);
-        if (!shard_of(h).overwrite_at_once(guard, near.item, shown, tag_of(h), value)) return false;
-        counters_.own_overwrite(guard.lane());
-        touch_at_once(guard.lane(), block, near, h);
-        if (Part::has_samples && watch_line_.is_watched(h)) [[unlikely]]
-            shard_of(h).sample(h);
-        return true;
-    }
-
     /// The other half. A function of its own, as `get_with_care` is.
     template <class Key, class Value, class MakeTerms>
     [[gnu::noinline]] bool put_with_care(Key key, Value value, Hash h, MakeTerms terms) {
@@ -513,31 +441,6 @@ private:
         Item item(std::move(key), std::move(value), h);
         WriteRequest<V> request{.hash = h, .now = expiry_.now()};
         return this->keep_here(item, request) == Written::yes;
-    }
-
-    /// What of `touch` every quick hit needs.
-    [[gnu::always_inline]] void touch_at_once(std::size_t lane, const Block& block,
-                                              const Near& near, Hash h) noexcept {
-        if constexpr (Part::lends_marks) {
-            Part::touch(block.mark(near.cell));
-        } else {
-            touch(lane, block.slot(shard_number(h), near.cell), h);
-        }
-    }
-
-    /// The rest of it, and what the advisor wants to know.
-    [[gnu::noinline]] void tell_of_hit(std::size_t lane, Hash h) noexcept {
-        shard_of(h).sample(h);
-        advise_of_hit(lane, h);
-    }
-
-    /// Delivers a hit on an entry that a guard with this lane protects, or leaves it to who has the
-    /// lock next.
-    [[gnu::always_inline]] void touch(std::size_t lane, Slot s, Hash h) noexcept {
-        if constexpr (Part::defers_hits)
-            if (pending_hits_->add(lane, shard_number(h), s)) [[likely]]
-                return;
-        shard_of(h).touch(lane, s, h);
     }
 
     /// What a look-up wants to know. To who asks for a live value, all else is a miss.
@@ -588,26 +491,6 @@ private:
         return Found::miss;
     }
 
-    /// What most misses are, and counts it: nothing is where the key would be. Else nothing has
-    /// happened.
-    [[gnu::noinline]] bool missed_at_once(Hash h) noexcept {
-        QuickGuard guard(readers_);  // protects nothing, but has the lane
-        if (!guard || !shard_of(h).surely_lacks(h)) return false;
-        counters_.own_miss(guard.lane());
-        advise_of_miss(guard.lane(), h, Sampled::looked_up);
-        return true;
-    }
-
-    void advise_of_miss(std::size_t lane, Hash h, Sampled::Kind what) noexcept {
-        if (advisor_) [[unlikely]]
-            advisor_->missed(lane, watch_line_.order(h), what);
-    }
-
-    void advise_of_hit(std::size_t lane, Hash h) noexcept {
-        if (watch_line_.order(h) < watch_line_.advisors()) [[unlikely]]
-            advisor_->note(lane, watch_line_.order(h), Sampled::looked_up);
-    }
-
     struct ScalarResult {
         V value;
         bool found;
@@ -630,12 +513,6 @@ private:
         look_with_care<Asks::for_live_value, Argument>(key, h, use);
         return result;
     }
-
-    /// A key that fits a register, by value: a reference would keep it in memory.
-    template <class Q>
-    using AsArgument = std::conditional_t<std::is_scalar_v<Q>, const Q, const Q&>;
-    template <class T>
-    using AsRvalue = std::conditional_t<std::is_scalar_v<T>, T, T&&>;
 
     /// One attempt at an update; nothing if the entry changed meanwhile. The guard is held until
     /// the write, so that the slot that we saw cannot come to hold another entry.
