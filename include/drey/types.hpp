@@ -31,8 +31,6 @@ static_assert(std::atomic<std::uint8_t>::is_always_lock_free &&
                   std::atomic<std::uint64_t>::is_always_lock_free &&
                   std::atomic<std::int64_t>::is_always_lock_free,
               "drey: caches in process need lock-free atomics of up to 64 bits");
-// A group of the index is read as an array of words.
-static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t));
 // Slots, and what is computed from them, are counted in size_t.
 static_assert(sizeof(std::size_t) >= sizeof(Slot));
 static_assert(std::endian::native == std::endian::little ||

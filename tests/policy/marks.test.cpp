@@ -36,6 +36,15 @@ TEMPLATE_TEST_CASE_SIG("a mark counts to its limit and leaves its neighbours alo
     }
 }
 
+TEST_CASE("setting a mark to more than it holds leaves its neighbours alone", "[marks]") {
+    drey::Marks<3> marks;
+    marks.grow(3);
+    marks.set(1, 6);
+    CHECK(marks.get(0) == 0);
+    CHECK(marks.get(1) == 2);
+    CHECK(marks.get(2) == 0);
+}
+
 TEST_CASE("marks stay as the column grows, and new ones are 0", "[marks]") {
     drey::Marks<3> marks;
     std::size_t held = 0;

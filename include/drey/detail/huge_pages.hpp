@@ -10,6 +10,8 @@
 #include <unistd.h>
 #endif
 
+#include "drey/detail/leak_sanitizer.hpp"
+
 namespace drey::detail {
 
 inline constexpr std::size_t huge_page = std::size_t{1} << 21;  // or so
@@ -46,10 +48,15 @@ inline void* map(std::size_t bytes) {
     const auto to = up(from + bytes, static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)));
     if (from > start) ::munmap(memory, from - start);
     if (to < start + reserved) ::munmap(reinterpret_cast<void*>(to), start + reserved - to);
-    advise_huge_pages(reinterpret_cast<void*>(from), bytes);
-    return reinterpret_cast<void*>(from);
+    auto* const mapped = reinterpret_cast<void*>(from);
+    advise_huge_pages(mapped, bytes);
+    begin_leak_root(mapped, bytes);
+    return mapped;
 }
-inline void unmap(void* memory, std::size_t bytes) noexcept { ::munmap(memory, bytes); }
+inline void unmap(void* memory, std::size_t bytes) noexcept {
+    end_leak_root(memory, bytes);
+    ::munmap(memory, bytes);
+}
 #else
 inline constexpr bool can_map = false;
 inline void* map(std::size_t) { throw std::bad_alloc(); }

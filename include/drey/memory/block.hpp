@@ -95,8 +95,12 @@ private:
                       sizeof(std::uint16_t));
         return (bytes + line - 1) / line * line;
     }
-    static constexpr std::size_t all_bytes(std::size_t groups) noexcept {
-        return heads_bytes(groups) + groups * TagGroup::places * sizeof(E);
+    /// Throws std::bad_array_new_length if no machine of this width has as many.
+    static constexpr std::size_t all_bytes(std::size_t groups) {
+        constexpr std::size_t a_group = TagGroup::places * sizeof(E);
+        constexpr std::size_t most = std::numeric_limits<std::size_t>::max() / 2;
+        if (groups > most / (a_group + heads_bytes(1))) throw std::bad_array_new_length();
+        return heads_bytes(groups) + groups * a_group;
     }
     /// One for each group.
     template <class T>

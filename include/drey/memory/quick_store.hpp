@@ -15,8 +15,8 @@ namespace drey {
 /// nothing, and then says so; `Store` has the other halves. Each counts what it does.
 ///
 /// Quick is a call whose key is in the newest block (or, for a miss, whose home tells that it is
-/// nowhere), in a cache whose values never had a deadline or a tag, by a thread that is not in the
-/// middle of another call. The guard knows of the last two: see Readers::take_care.
+/// nowhere), in a cache whose values never had a deadline or a tag, and whose guard has no reason
+/// for the long way: see Readers::take_care.
 template <class K, class V, class Policy, class Hasher, class Equal, class Sync>
 class QuickStore : public Shards<K, V, Policy, Hasher, Equal, Sync> {
     using Base = Shards<K, V, Policy, Hasher, Equal, Sync>;

@@ -30,8 +30,10 @@ public:
     bool operator==(const Mark&) const = default;
 
     unsigned get() const noexcept { return bits() >> shift_ & most; }
+    /// Of more than `most` only the two low bits count.
     void set(unsigned to) const noexcept {
-        word_->store((bits() & ~(most << shift_)) | to << shift_, std::memory_order_relaxed);
+        word_->store((bits() & ~(most << shift_)) | (to & most) << shift_,
+                     std::memory_order_relaxed);
     }
 
     /// Adds one, up to `limit`, which is at most `most`. Whether it is there cannot be foreseen,

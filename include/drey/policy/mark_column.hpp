@@ -40,8 +40,9 @@ struct LentMarks {
 
 /// A mark a slot, in memory of its own or, from the first that are lent on, the store's.
 ///
-/// Thread safety: its own may be read and written by any thread beside every other member. What is
-/// lent may be, too, by who finds it in the store; here it is for the holder of the lock.
+/// Thread safety: its own may be read and written by any thread beside every member but
+/// `lend`. What is lent may be, too, by who finds it in the store; here it is for the holder of the
+/// lock.
 class MarkColumn {
 public:
     /// The marks of slots that come after all before them. May throw std::bad_alloc, changing

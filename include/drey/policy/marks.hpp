@@ -10,9 +10,9 @@ namespace drey {
 /// A counter a slot that saturates at `Most`, 1 to 3, for policies whose hits only leave a mark
 /// (`OnHit::marks`). A quarter of a byte a slot.
 ///
-/// `touch` may be called by any number of threads at once and beside every other member: the
-/// counters are atomic and never move. Of changes at once to neighbouring slots some may get lost
-/// (Mark).
+/// `touch` may be called by any number of threads at once and beside every other member but
+/// `lend`: the counters are atomic and never move. Of changes at once to neighbouring slots some
+/// may get lost (Mark). To set one to more than 3 sets it to the two low bits.
 template <unsigned Most>
 class Marks {
     static_assert(Most > 0 && Most <= Mark::most, "drey: a mark counts to 1, 2 or 3");

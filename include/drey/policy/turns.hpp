@@ -12,10 +12,10 @@ namespace drey {
 /// lock, and the turns that earlier ones have earned. For policies that mark (`OnHit::marks`) and
 /// want to know what is new. Half a byte a slot.
 ///
-/// `touch` may be called by any number of threads at once and beside every other member; the rest
-/// is for the holder of the lock. Hits may get lost, or be there again after they were settled, if
-/// a neighbouring slot was touched at that moment (Mark); so who loops until turns run out must
-/// bound the loop.
+/// `touch` may be called by any number of threads at once and beside every other member but
+/// `lend`; the rest is for the holder of the lock. Hits may get lost, or be there again after they
+/// were settled, if a neighbouring slot was touched at that moment (Mark); so who loops until turns
+/// run out must bound the loop.
 class Turns {
 public:
     static constexpr unsigned most = Mark::most;
